@@ -1,0 +1,160 @@
+"""Draws as administrators make, move and close them, and as everyone reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date as Date
+from datetime import datetime
+from datetime import time as Time
+from typing import Any
+
+from sqlalchemy import case, select, tuple_
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from actions import closing
+from actions.opening import open_in_database, open_in_gate
+from actions.resources import Resources
+from models.draws import CancelledDate, Draw, Game, Intent, draw_by_name
+from rules.draws import default_times, draw_name
+from rules.errors import CutoffPassed, DrawExists, Invalid, IntakeUnavailable, NoSuchDraw
+from rules.limits import Limits, sold_out
+
+
+def create(
+    res: Resources,
+    actor_id: int | None,
+    *,
+    game: str,
+    date: Date,
+    time: Time,
+    opens_at: datetime | None = None,
+    cutoff_at: datetime | None = None,
+    draws_at: datetime | None = None,
+    limits: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """Makes a draw, and opens it if its time has come. Raises DrawExists, Invalid."""
+    name = draw_name(game, date, time)
+    defaults = default_times(date, time)
+    times = [asked or default for asked, default in zip((opens_at, cutoff_at, draws_at), defaults, strict=True)]
+    if not times[0] < times[1] <= times[2]:
+        raise Invalid(errors=[{"path": "cutoff_at", "message": "opens_at < cutoff_at <= draws_at must hold"}])
+    if limits is not None:
+        Limits.from_dict(limits)
+    try:
+        with res.sessions.begin() as session:
+            draw = Draw(name=name, game=game, date=date, time=time, asked_limits=limits or None)
+            draw.opens_at, draw.cutoff_at, draw.draws_at = times
+            session.add(draw)
+    except IntegrityError as error:
+        raise DrawExists from error
+    if open_in_database(res, draw.id):
+        try:
+            open_in_gate(res, draw.id)
+        except IntakeUnavailable:
+            res.doorbell.ring("draws.open")
+    return one(res, name)
+
+
+def cancel_date(res: Resources, game: str, date: Date, reason: str) -> None:
+    """Keeps the schedule from making draws of the game on that date. Draws that are there already are voided instead."""
+    with res.sessions.begin() as session:
+        session.merge(CancelledDate(game=game, date=date, reason=reason))
+
+
+def close(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
+    """Closes an open draw for good, before its cutoff. Raises NoSuchDraw, WrongState; IntakeUnavailable leaves the intent."""
+    closing.ask_to_close(res, actor_id, name)
+    closing.complete_intents(res, name)
+    return one(res, name)
+
+
+def move_cutoff(
+    res: Resources, actor_id: int, name: str, cutoff_at: datetime, draws_at: datetime, reason: str
+) -> dict[str, Any]:
+    """Moves a cutoff that has not come. Raises NoSuchDraw, CutoffPassed, WrongState, Invalid, IntakeUnavailable."""
+    intent_id = closing.ask_to_move_cutoff(res, actor_id, name, cutoff_at, draws_at, reason)
+    if intent_id is not None:
+        closing.complete_intents(res, name)
+        with res.sessions() as session:
+            status = session.scalar(select(Intent.status).where(Intent.id == intent_id))
+        if status == "refused":
+            raise CutoffPassed
+        if status != "posted":
+            raise IntakeUnavailable(retry_after=1)
+    return one(res, name)
+
+
+def one(res: Resources, name: str) -> dict[str, Any]:
+    """One draw as the API shows it, without `now`. Raises NoSuchDraw."""
+    with res.sessions() as session:
+        draw = draw_by_name(session, name)
+        if draw is None:
+            raise NoSuchDraw
+        return _bodies(res, session, [draw])[0]
+
+
+def page(
+    res: Resources, status: str | None, date: Date | None, game: str | None, limit: int, cursor: str | None
+) -> dict[str, Any]:
+    """{"items", "next"}: open draws first, then the newest. Raises Invalid (cursor)."""
+    past = Draw.cutoff_at <= res.clock.now()
+    shown = case((past & (Draw.status == "open"), "closed"), else_=Draw.status)
+    rank = case((shown == "open", 1), else_=0)
+    place = tuple_(rank, Draw.cutoff_at, Draw.id)
+    query = select(Draw, rank).order_by(rank.desc(), Draw.cutoff_at.desc(), Draw.id.desc()).limit(limit + 1)
+    for column, wanted in ((shown, status), (Draw.date, date), (Draw.game, game)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if cursor is not None:
+        query = query.where(place < tuple_(*_parsed(cursor)))
+    with res.sessions() as session:
+        rows = session.execute(query).all()
+        items = _bodies(res, session, [draw for draw, _ in rows[:limit]])
+    more = len(rows) > limit
+    last, last_rank = rows[limit - 1] if more else (None, 0)
+    return {"items": items, "next": f"{last_rank}_{last.cutoff_at.timestamp():.6f}_{last.id}" if last else None}
+
+
+def _parsed(cursor: str) -> tuple[int, datetime, int]:
+    try:
+        rank, at, draw_id = cursor.split("_")
+        return int(rank), datetime.fromtimestamp(float(at)).astimezone(), int(draw_id)
+    except (ValueError, OverflowError, OSError) as error:
+        raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}]) from error
+
+
+def _bodies(res: Resources, session: Session, draws: Sequence[Draw]) -> list[dict[str, Any]]:
+    selling = [draw for draw in draws if draw.status == "open"]
+    try:
+        exposures = res.gate.exposures([draw.name for draw in selling]) if selling else []
+    except IntakeUnavailable:
+        exposures = []  # without the gate nothing can be sold, and so nothing needs to be told sold out
+    full = dict(zip((draw.id for draw in selling), exposures, strict=False))
+    games = {game.game: game for game in session.scalars(select(Game))}
+    return [_body(res, draw, games[draw.game], full.get(draw.id, {})) for draw in draws]
+
+
+def _body(res: Resources, draw: Draw, game: Game, exposure: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    limits = Limits.from_dict(draw.limits or {**game.limits, **(draw.asked_limits or {})})
+    prizes = draw.prize_table or game.prize_table
+    status = draw.status
+    if status == "open" and draw.cutoff_at <= res.clock.now():
+        status = "closed"
+    body = {
+        "id": draw.name,
+        "game": draw.game,
+        "date": draw.date.isoformat(),
+        "time": f"{draw.time:%H:%M}",
+        "opens_at": draw.opens_at.isoformat(),
+        "cutoff_at": draw.cutoff_at.isoformat(),
+        "draws_at": draw.draws_at.isoformat(),
+        "status": status,
+        "prize_table": prizes,
+        "limits": [{"play": play, "max": limits.stake(play)} for play in ("straight", "rambolito")],
+        "payout_limit": limits.payout,
+        "sold_out": sold_out(draw.game, prizes, limits, exposure),
+    }
+    if draw.result is not None:
+        body["result"] = draw.result
+    return body

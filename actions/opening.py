@@ -1,0 +1,61 @@
+"""Opening a draw: in PostgreSQL first, with its prices and limits frozen, then in the gate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from actions.resources import Resources
+from models.draws import Draw, Game, Position, advance, close_was_asked
+
+
+def open_in_database(res: Resources, draw_id: int) -> bool:
+    """scheduled → open, with the month's partitions and the position row in the same transaction. False: not due."""
+    with res.sessions.begin() as session:
+        draw = session.get_one(Draw, draw_id, with_for_update=True)
+        if draw.opens_at > res.clock.now() or draw.status != "scheduled":
+            return False
+        game = session.get_one(Game, draw.game)
+        session.execute(select(func.ensure_partitions(draw.date)))
+        session.execute(insert(Position).values(draw_id=draw_id))
+        frozen = {"prize_table": game.prize_table, "limits": {**game.limits, **(draw.asked_limits or {})}}
+        return advance(session, draw_id, ["scheduled"], "open", opened_at=func.now(), **frozen)
+
+
+def open_in_gate(res: Resources, draw_id: int) -> bool:
+    """Lets the gate sell an open draw that it does not hold yet; safe to repeat. False: nothing was to be done.
+
+    Holds the position's lock, so that no rebuild runs meanwhile, and opens only what has never had a record and what
+    nobody has meant to close.
+    """
+    with res.sessions.begin() as session:
+        query = select(Position).where(Position.draw_id == draw_id).with_for_update(skip_locked=True)
+        position = session.scalar(query)
+        draw = session.get_one(Draw, draw_id)
+        if position is None or draw.status != "open" or (position.serial, position.sub) != (0, 0):
+            return False
+        if close_was_asked(session, draw_id):
+            return False
+        return res.gate.open(draw.name, gate_fields(session, draw))
+
+
+def gate_fields(session: Session, draw: Draw) -> dict[str, Any]:
+    """What the gate is told of an open draw (lua/head.lua), but for its counters."""
+    assert draw.limits is not None and draw.prize_table is not None  # a CHECK ties them to opened_at
+    return {
+        "id": draw.id,
+        "opens_ms": to_ms(draw.opens_at),
+        "cutoff_ms": to_ms(draw.cutoff_at),
+        "latch": "" if draw.status == "open" and not close_was_asked(session, draw.id) else "closed",
+        "stopped": "1" if draw.stopped else "0",
+        **{f"limit_{name.removeprefix('stake_')}": amount for name, amount in draw.limits.items()},
+        **{f"pay_{name}": pay for name, pay in draw.prize_table.items()},
+    }
+
+
+def to_ms(instant: datetime) -> int:
+    """Milliseconds since 1970."""
+    return round(instant.timestamp() * 1000)

@@ -1,0 +1,156 @@
+"""The leaves of a draw's tree as PostgreSQL has them, and the proof that a ticket is among them."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Container, Iterator, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from actions.receipts import hyphenated
+from intake.records import BadRecord, TicketRecord, decode
+from models.draws import Draw
+from models.journal_rows import StoredTicket, read_tickets
+from models.settlement import Seal, block_hashes
+from models.tickets import Gap, Void
+from rules.merkle import BLOCK, leaf_hash, path_from_blocks
+from rules.tickets import Ticket, gap_leaf_text, leaf_text
+
+Gaps = Sequence[Sequence[int]]  # [first, last] serials of each, in order
+
+_log = structlog.get_logger()
+
+
+class Leaf(NamedTuple):
+    """One leaf at its place: a ticket's, a gap's at its last serial, or what stands where a ticket should."""
+
+    serial: int
+    text: str
+    tickets: int = 0  # 1 for a ticket's
+    stake: int = 0  # of the ticket's lines, centavos
+    voided: bool = False
+    serials: int = 0  # how many it accounts for
+
+
+def ticket_leaf(draw: str, serial: int, record: TicketRecord, voided: bool) -> Leaf:
+    """The leaf of a ticket, from its record."""
+    ticket = Ticket(
+        draw,
+        serial,
+        hyphenated(record.id),
+        record.agent_id,
+        record.accepted_ms,
+        record.lines,
+        record.available,
+    )
+    try:
+        text = leaf_text(ticket, voided)
+    except (ValueError, OverflowError):  # a serial or an instant that no ticket can have
+        return strange_leaf(serial, record.text().encode())
+    return Leaf(serial, text, 1, record.stake, voided, 1)
+
+
+def gap_leaf(draw: str, first: int, last: int) -> Leaf:
+    """The leaf of a jump over serials."""
+    return Leaf(last, gap_leaf_text(draw, first, last), serials=last - first + 1)
+
+
+def strange_leaf(serial: int, raw: bytes) -> Leaf:
+    """What stands for bytes that are no ticket: equal to no leaf of the other source."""
+    return Leaf(serial, f"strange|{serial}|{raw!r}")
+
+
+def gaps_of(session: Session, draw_id: int) -> list[list[int]]:
+    """[first, last] serials of the draw's gaps, in order."""
+    query = select(Gap.first_serial, Gap.last_serial).where(Gap.draw_id == draw_id).order_by(Gap.last_serial)
+    return [[first, last] for first, last in session.execute(query)]
+
+
+def voided_stakes(
+    session: Session, draw_id: int, first: int | None = None, last: int | None = None
+) -> dict[int, int]:
+    """Stake given back by voided ticket's serial, of the serials from `first` to `last` or of all."""
+    query = select(Void.ticket_serial, Void.stake).where(Void.draw_id == draw_id, Void.stake > 0)
+    if first is not None:
+        query = query.where(Void.ticket_serial.between(first, last))
+    return {serial: stake for serial, stake in session.execute(query) if serial is not None}
+
+
+def stored_leaves(
+    session: Session, draw: Draw, gaps: Gaps, voided: Container[int], first: int = 1, last: int | None = None
+) -> Iterator[Leaf]:
+    """Leaves from PostgreSQL in serial order, streamed. `gaps`: those within the asked serials."""
+    tickets = (
+        _stored_leaf(draw.name, row, row.serial in voided)
+        for row in read_tickets(session, draw.id, draw.date, first, last)
+    )
+    return heapq.merge(tickets, (gap_leaf(draw.name, *gap) for gap in gaps), key=attrgetter("serial"))
+
+
+def _stored_leaf(draw: str, row: StoredTicket, voided: bool) -> Leaf:
+    raw = f"t|{row.agent_id}|{row.id}|{row.accepted_ms}|{row.available}|{row.lines}".encode()
+    try:
+        record = decode(raw)
+    except BadRecord:  # its lines are gone, or not what anyone could bet
+        return strange_leaf(row.serial, raw)
+    assert isinstance(record, TicketRecord)
+    leaf = ticket_leaf(draw, row.serial, record, voided)
+    if record.stake != row.stake:
+        return leaf._replace(text=f"{leaf.text}|but the ticket's row says {row.stake}")
+    return leaf
+
+
+# ── the proof ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def index_of(gaps: Gaps, serial: int) -> int:
+    """Where a ticket's leaf stands, from 0: a gap before it takes one place for all of its serials."""
+    return serial - 1 - sum(last - first for first, last in gaps if last < serial)
+
+
+def serials_at(gaps: Gaps, index: int) -> tuple[int, int]:
+    """First and last serial of the leaf at that index; two equal ones unless it is a gap's."""
+    serial = index + 1
+    for first, last in gaps:
+        if serial < first:
+            break
+        if serial == first:
+            return first, last
+        serial += last - first
+    return serial, serial
+
+
+def inclusion_proof(session: Session, draw: Draw, serial: int) -> dict[str, Any] | None:
+    """The path from a ticket's leaf to the published root; None while there is no seal.
+
+    Reads one block of leaves and the roots of the others, whatever the size of the draw. None, with an alarm, if the
+    stored tickets no longer give the sealed root.
+    """
+    seal = session.get(Seal, draw.id)
+    if seal is None:
+        return None
+    index = index_of(seal.gaps, serial)
+    block = index // BLOCK
+    first, _ = serials_at(seal.gaps, block * BLOCK)
+    _, last = serials_at(seal.gaps, min(seal.tree_size, (block + 1) * BLOCK) - 1)
+    within = [gap for gap in seal.gaps if first <= gap[1] <= last]
+    voided = voided_stakes(session, draw.id, first, last)
+    leaves = [leaf.text for leaf in stored_leaves(session, draw, within, voided, first, last)]
+    try:
+        path = path_from_blocks([leaf_hash(text) for text in leaves], block_hashes(session, draw.id), index)
+    except (ValueError, IndexError) as problem:
+        _log.error(
+            "altered_after_seal", draw=draw.name, block=block, first=first, last=last, reason=str(problem)
+        )
+        return None
+    return {
+        "leaf_text": leaves[index % BLOCK],
+        "index": index,
+        "tree_size": seal.tree_size,
+        "path": [step.hex() for step in path],
+        "root": seal.merkle_root.hex(),
+    }

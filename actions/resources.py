@@ -1,0 +1,73 @@
+"""The outside things that actions and tasks work with, made once per process and handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from intake.client import ServerIdentity, make_breaker, make_client
+from intake.doorbell import Doorbell, Publisher
+from intake.gate import Gate
+from intake.journal import Journal
+from intake.rebuild import Rebuild
+from intake.replication import Replication
+from intake.scripts import read_scripts
+from intake.witness import Witness
+from models.session import make_sessions
+from runtime.clock import Clock
+from runtime.settings import Settings
+
+# The journal's readers and rebuilds move megabytes: they may wait longer than a terminal may.
+DRAIN_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a process works with. Everything in it may be used from several threads."""
+
+    settings: Settings
+    sessions: sessionmaker[Session]
+    gate: Gate
+    journal: Journal
+    rebuild: Rebuild
+    doorbell: Doorbell
+    witness: Witness | None
+    clock: Clock
+
+    @property
+    def witness_folder(self) -> Path:
+        return self.settings.witness_dir
+
+    def adopt(self, identity: ServerIdentity) -> None:
+        """Lets this process talk to the gate of that generation."""
+        self.gate.adopt(identity)
+        self.journal.generation = identity.generation
+
+
+def open_resources(settings: Settings, publisher: Publisher, clock: Clock, *, connections: int, witness: bool) -> Resources:
+    """Connects lazily: nothing is asked of any server here. `connections`: the most at a time to each of them."""
+    scripts = read_scripts()
+    replication = Replication(settings.replicas, settings.replica_wait_ms)
+    slot = Witness(settings.witness_dir) if witness else None
+    gates: list[Gate] = []
+    sale_client = make_client(
+        settings.redis_url,
+        timeout_s=settings.gate_timeout_ms / 1000,
+        connections=connections,
+        retries=1,
+        verify=lambda identity: gates[0].recognises(identity),
+    )
+    gates.append(Gate(sale_client, scripts, slot, make_breaker(), replication))
+    drain_client = make_client(settings.redis_url, timeout_s=DRAIN_TIMEOUT_S, connections=connections)
+    return Resources(
+        settings=settings,
+        sessions=make_sessions(settings.database_url, pool_size=connections),
+        gate=gates[0],
+        journal=Journal(drain_client, replication),
+        rebuild=Rebuild(drain_client, scripts),
+        doorbell=Doorbell(publisher, drain_client),
+        witness=slot,
+        clock=clock,
+    )

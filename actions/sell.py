@@ -1,0 +1,85 @@
+"""Selling tickets: one call to the gate, and the receipt. The database is asked only for draws that the gate lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from actions.receipts import receipt, ticket_of
+from actions.resources import Resources
+from actions.tickets import Found, find_by_id
+from intake.gate import Held, Sale
+from intake.gate_errors import DrawUnknown
+from models.draws import draw_by_name
+from rules.errors import (
+    CutoffPassed,
+    DrawNotOpen,
+    IdConflict,
+    IntakeUnavailable,
+    NoSuchDraw,
+    Problem,
+)
+
+Outcome = tuple[dict[str, Any], bool] | Problem
+
+
+def sell(res: Resources, draw: str, sale: Sale) -> tuple[dict[str, Any], bool]:
+    """(receipt, whether it is a repeated one). Raises every refusal of a sale, in the order of the contract."""
+    outcome = sell_batch(res, [(draw, sale)])[0]
+    if isinstance(outcome, Problem):
+        raise outcome
+    return outcome
+
+
+def sell_batch(res: Resources, items: Sequence[tuple[str, Sale]]) -> list[Outcome]:
+    """Sells in order, each ticket as if sent alone; the tickets of one draw share a round trip."""
+    outcomes: list[Outcome] = [IntakeUnavailable(retry_after=1)] * len(items)
+    by_draw: dict[str, list[int]] = {}
+    for index, (draw, _) in enumerate(items):
+        by_draw.setdefault(draw, []).append(index)
+    for draw, indexes in by_draw.items():
+        sales = [items[index][1] for index in indexes]
+        try:
+            answers = res.gate.sell(draw, sales)
+        except IntakeUnavailable as problem:
+            outcomes = [problem if index in set(indexes) else outcome for index, outcome in enumerate(outcomes)]
+            continue
+        if any(isinstance(answer, Held) and answer.ring for answer in answers):
+            res.doorbell.ring("tickets.persist", draw)
+        for index, sale, answer in zip(indexes, sales, answers, strict=True):
+            outcomes[index] = _outcome(res, draw, sale, answer)
+    return outcomes
+
+
+def _outcome(res: Resources, draw: str, sale: Sale, answer: Held | Problem | DrawUnknown) -> Outcome:
+    if isinstance(answer, Problem):
+        return answer
+    if isinstance(answer, DrawUnknown):
+        try:
+            return _of_archived_draw(res, draw, sale)
+        except Problem as problem:
+            return problem
+    status = "voided" if answer.state else "accepted"
+    return receipt(res.settings.code_key, ticket_of(draw, answer), status), answer.replayed
+
+
+def _of_archived_draw(res: Resources, draw: str, sale: Sale) -> Outcome:
+    """A sale to a draw that the gate does not hold: a known id still gets its receipt, else why it can't be sold."""
+    with res.sessions() as session:
+        row = draw_by_name(session, draw)
+    if row is None:
+        raise NoSuchDraw
+    found = find_by_id(res, draw, sale.id)
+    if found is not None:
+        return _repeated(res, sale, found)
+    if row.opened_at is None and row.cutoff_at > res.clock.now():
+        raise DrawNotOpen
+    raise CutoffPassed
+
+
+def _repeated(res: Resources, sale: Sale, found: Found) -> Outcome:
+    if found.ticket.agent_id != sale.agent_id or found.ticket.lines != sale.lines:
+        raise IdConflict
+    return receipt(res.settings.code_key, found.ticket, found.status), True
+
+

@@ -1,0 +1,87 @@
+"""Lists of stored tickets, newest first. A ticket sold a moment ago appears once it is persisted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from actions.resources import Resources
+from actions.stored_tickets import as_tickets, statuses, voided_serials
+from actions.tickets import shown
+from models.draws import Draw, draw_by_name
+from models.people import User, subtree_user
+from models.tickets import Cursor, TicketFilter, tickets_page
+from models.tickets import Ticket as StoredTicket
+from rules.errors import Invalid, NoSuchDraw, NotFound
+from rules.tickets import Ticket
+
+READ_PER_ITEM = 4  # rows read for each item wanted, where the status can only be told after reading
+SEES_EVERYTHING = ("superadmin", "operator")
+
+
+def page(
+    res: Resources,
+    actor_id: int,
+    *,
+    draw: str | None = None,
+    status: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+    wanted: TicketFilter | None = None,
+) -> dict[str, Any]:
+    """{"items", "next"} of the actor's subtree. Raises Invalid (cursor), NotFound (agent outside), NoSuchDraw."""
+    with res.sessions() as session:
+        wanted = _narrowed(session, actor_id, draw, wanted or TicketFilter())
+        size = limit + 1 if status is None else limit * READ_PER_ITEM
+        rows = tickets_page(session, wanted, size, _parsed(cursor))
+        found = _with_status(session, rows)
+    matching = [(row, shown(res, actor_id, ticket, its)) for row, ticket, its in found if status in (None, its)]
+    items = [body for _, body in matching[:limit]]
+    if len(matching) > limit:
+        return {"items": items, "next": _cursor(matching[limit - 1][0])}
+    # A full read may have more behind it, even if little of it matched.
+    return {"items": items, "next": _cursor(rows[-1]) if len(rows) == size else None}
+
+
+def _narrowed(session: Session, actor_id: int, draw: str | None, wanted: TicketFilter) -> TicketFilter:
+    actor = session.get_one(User, actor_id)
+    if actor.role not in SEES_EVERYTHING:
+        wanted = replace(wanted, below=actor_id)
+    if wanted.agent_id is not None and subtree_user(session, actor, wanted.agent_id) is None:
+        raise NotFound
+    if draw is not None:
+        row = draw_by_name(session, draw)
+        if row is None:
+            raise NoSuchDraw
+        wanted = replace(wanted, draw=(row.id, row.date))
+    return wanted
+
+
+def _with_status(session: Session, rows: Sequence[StoredTicket]) -> list[tuple[StoredTicket, Ticket, str]]:
+    draws = {d.id: d for d in session.scalars(select(Draw).where(Draw.id.in_({row.draw_id for row in rows})))}
+    known: dict[tuple[int, int], str] = {}
+    for draw in draws.values():
+        serials = [row.serial for row in rows if row.draw_id == draw.id]
+        voided = voided_serials(session, draw.id, serials)
+        known |= {(draw.id, serial): state for serial, state in statuses(session, draw, serials, voided).items()}
+    tickets = as_tickets(session, draws, rows)
+    return [(row, ticket, known[row.draw_id, row.serial]) for row, ticket in zip(rows, tickets, strict=True)]
+
+
+def _cursor(row: StoredTicket) -> str:
+    return f"{row.accepted_at.timestamp():.6f}_{row.draw_id}_{row.serial}"
+
+
+def _parsed(cursor: str | None) -> Cursor | None:
+    if cursor is None:
+        return None
+    try:
+        at, draw_id, serial = cursor.split("_")
+        return datetime.fromtimestamp(float(at)).astimezone(), int(draw_id), int(serial)
+    except (ValueError, OverflowError, OSError) as error:
+        raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}]) from error

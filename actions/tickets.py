@@ -1,0 +1,132 @@
+"""Reading tickets where they are: in the gate while it holds their draw, else in the database."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from actions.receipts import receipt, ticket_of
+from actions.resources import Resources
+from actions.stored_tickets import UNSEALED, as_tickets, statuses, voided_serials
+from intake.gate import Held
+from intake.gate_errors import DrawUnknown
+from models.draws import Draw, draw_by_name
+from models.people import User, subtree_user
+from models.tickets import Ticket as StoredTicket
+from models.tickets import ticket_by_id, ticket_by_serial, voids_of_id
+from rules.errors import IdCancelled, IntakeUnavailable, NoSuchDraw, NotFound
+from rules.tickets import Ticket, parse_number
+
+
+class Found(NamedTuple):
+    """A ticket with its status; `held` while the gate has it."""
+
+    ticket: Ticket
+    status: str
+    held: Held | None
+
+
+def find_by_id(res: Resources, draw: str, ticket_id: str) -> Found | None:
+    """The ticket with that id (32 hex digits). Raises NoSuchDraw, IdCancelled (never sold), IntakeUnavailable."""
+    try:
+        held = res.gate.find_id(draw, ticket_id)
+    except DrawUnknown:
+        return _stored_by_id(res, draw, ticket_id)
+    return None if held is None else _from_gate(res, draw, held)
+
+
+def find_by_number(res: Resources, number: str) -> Found | None:
+    """The ticket with that number, typed by a person; None if there is none. Raises IntakeUnavailable."""
+    parsed = parse_number(number)
+    if parsed is None:
+        return None
+    draw, serial = parsed
+    try:
+        held = res.gate.find_serial(draw, serial)
+    except DrawUnknown:
+        return _stored_by_serial(res, draw, serial)
+    return None if held is None else _from_gate(res, draw, held)
+
+
+def by_id(res: Resources, agent_id: int, draw: str, ticket_id: str) -> dict[str, Any]:
+    """The agent's own receipt. Raises NotFound, also for another agent's ticket and for an id cancelled unsold."""
+    try:
+        found = find_by_id(res, draw, ticket_id)
+    except IdCancelled:
+        found = None
+    if found is None or found.ticket.agent_id != agent_id:
+        raise NotFound
+    return receipt(res.settings.code_key, found.ticket, found.status)
+
+
+def by_number(res: Resources, actor_id: int, number: str) -> dict[str, Any]:
+    """A ticket of the actor's subtree. The code stays with the holder: only the selling agent's answer has it."""
+    found = find_by_number(res, number)
+    if found is None:
+        raise NotFound
+    with res.sessions() as session:
+        actor = session.get_one(User, actor_id)
+        if subtree_user(session, actor, found.ticket.agent_id) is None:
+            raise NotFound
+    return shown(res, actor_id, found.ticket, found.status)
+
+
+def shown(res: Resources, actor_id: int, ticket: Ticket, status: str) -> dict[str, Any]:
+    """A ticket as its reader may see it: `code` and `qr` prove who holds it, so only the selling agent gets them."""
+    body = receipt(res.settings.code_key, ticket, status)
+    if ticket.agent_id != actor_id:
+        del body["code"], body["qr"]
+    return body
+
+
+def _from_gate(res: Resources, draw: str, held: Held) -> Found:
+    """The gate knows sold and voided; what became of the draw since stands in the database, if that can be asked."""
+    status = "voided" if held.state else "accepted"
+    try:
+        with res.sessions() as session:
+            row = draw_by_name(session, draw)
+            if row is not None and row.status not in UNSEALED:
+                voided = {held.serial} if held.state else set()
+                status = statuses(session, row, [held.serial], voided)[held.serial]
+    except OperationalError:
+        pass  # without the database nothing has been settled since we could last look
+    return Found(ticket_of(draw, held), status, held)
+
+
+def _stored_by_id(res: Resources, draw: str, ticket_id: str) -> Found | None:
+    with res.sessions() as session:
+        row = _archived_draw(session, draw)
+        stored = ticket_by_id(session, row.id, row.date, ticket_id)
+        if stored is not None:
+            return _found(session, row, stored)
+        if voids_of_id(session, row.id, ticket_id):
+            raise IdCancelled
+    return None
+
+
+def _stored_by_serial(res: Resources, draw: str, serial: int) -> Found | None:
+    with res.sessions() as session:
+        try:
+            row = _archived_draw(session, draw)
+        except NoSuchDraw:
+            return None
+        stored = ticket_by_serial(session, row.id, row.date, serial)
+        return None if stored is None else _found(session, row, stored)
+
+
+def _archived_draw(session: Session, name: str) -> Draw:
+    """The draw, if the database knows all of its tickets. An open draw that the gate lacks is about to be opened there."""
+    row = draw_by_name(session, name)
+    if row is None:
+        raise NoSuchDraw
+    if row.status in ("open", "closed", "voiding") and row.opened_at is not None:
+        raise IntakeUnavailable(retry_after=1)
+    return row
+
+
+def _found(session: Session, row: Draw, stored: StoredTicket) -> Found:
+    (ticket,) = as_tickets(session, {row.id: row}, [stored])
+    voided = voided_serials(session, row.id, [stored.serial])
+    return Found(ticket, statuses(session, row, [stored.serial], voided)[stored.serial], None)

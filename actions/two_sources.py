@@ -1,0 +1,198 @@
+"""A draw computed twice, from its journal and from PostgreSQL: two roots, two sets of counts, and where they differ.
+
+Both are read as streams, side by side; memory holds one block of each, the voids, and the differences shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from actions.proofs import (
+    Gaps,
+    Leaf,
+    gap_leaf,
+    gaps_of,
+    stored_leaves,
+    strange_leaf,
+    ticket_leaf,
+    voided_stakes,
+)
+from actions.resources import Resources
+from intake.records import (
+    BadRecord,
+    CloseRecord,
+    GapRecord,
+    OpenRecord,
+    Position,
+    TicketRecord,
+    VoidRecord,
+    decode,
+)
+from models.draws import Draw
+from models.draws import Position as PositionRow
+from models.tickets import Closing
+from rules.merkle import Blocks, leaf_hash
+
+SHOWN_MAX = 20  # serials of a difference that the report names
+
+COUNTS = ("tickets", "stake", "voids", "voided_stake")
+
+
+class Side:
+    """What one source gives: the tree, and what the lines of its tickets add up to."""
+
+    def __init__(self) -> None:
+        self._blocks = Blocks()
+        self.counts = dict.fromkeys(COUNTS, 0)
+        self.serials = 0
+        self.size, self.root, self.hashes = 0, b"", [b""]
+
+    def add(self, leaf: Leaf) -> None:
+        """Takes the next leaf in serial order."""
+        self._blocks.add(leaf_hash(leaf.text))
+        self.serials += leaf.serials
+        self.counts["tickets"] += leaf.tickets
+        self.counts["stake"] += leaf.stake
+        if leaf.voided:
+            self.counts["voids"] += 1
+            self.counts["voided_stake"] += leaf.stake
+
+    def finish(self) -> None:
+        """Computes the root."""
+        self.size, self.root, self.hashes = self._blocks.finish()
+
+    def shown(self) -> dict[str, Any]:
+        """For the report of a difference."""
+        return {**self.counts, "serials": self.serials, "tree_size": self.size, "root": self.root.hex()}
+
+
+@dataclass
+class Seen:
+    """What a journal holds beside its leaves."""
+
+    voids: dict[int, int] = field(default_factory=dict)  # stake given back by the voided ticket's serial
+    marker: tuple[Position, CloseRecord] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The draw as PostgreSQL has it, and the difference to its journal; None: they agree in everything."""
+
+    stored: Side
+    gaps: Gaps
+    difference: dict[str, Any] | None
+
+
+def compare(
+    res: Resources, session: Session, draw: Draw, position: PositionRow, closing: Closing
+) -> Comparison:
+    """Reads both sources of a closed and drained draw. The caller holds the position row, so neither changes.
+
+    Raises Unreconciled, IntakeUnavailable, and the database's errors.
+    """
+    gaps, voided = gaps_of(session, draw.id), voided_stakes(session, draw.id)
+    journal, stored, seen = Side(), Side(), Seen()
+    shown: list[dict[str, Any]] = []
+    differing = 0
+    for mine, theirs in _pairs(
+        _journal_leaves(res, draw.name, voided, seen), stored_leaves(session, draw, gaps, voided)
+    ):
+        if mine is not None:
+            journal.add(mine)
+        if theirs is not None:
+            stored.add(theirs)
+        if mine is None or theirs is None or mine.text != theirs.text:
+            differing += 1
+            if differing <= SHOWN_MAX:
+                shown.append(_shown(mine, theirs))
+    journal.finish()
+    stored.finish()
+    checks = {
+        "leaves": differing == 0,
+        "roots": (journal.size, journal.root) == (stored.size, stored.root),
+        "voids": seen.voids == voided and sum(voided.values()) == stored.counts["voided_stake"],
+        "marker": seen.marker == _marker(closing),
+        "serials": journal.serials == stored.serials == closing.serial,
+        "closing": journal.counts == stored.counts == _counts(closing),
+        "sums": stored.counts == _counts(position),
+    }
+    if all(checks.values()):
+        return Comparison(stored, gaps, None)
+    report = {
+        "failed": [name for name, passed in checks.items() if not passed],
+        "journal": journal.shown() | {"marker": seen.marker and seen.marker[1].text()},
+        "database": stored.shown(),
+        "closing": _counts(closing) | {"serials": closing.serial},
+        "sums": _counts(position),
+        "differing": differing,
+        "serials": shown,
+        "voids": _voids_shown(seen.voids, voided),
+    }
+    return Comparison(stored, gaps, report)
+
+
+def _journal_leaves(res: Resources, draw: str, voided: Container[int], seen: Seen) -> Iterator[Leaf]:
+    """Leaves from the journal in serial order; `voided` is a hint from the database, checked afterwards by `seen`."""
+    for place, raw in res.journal.all(draw):
+        try:
+            record = decode(raw)
+        except BadRecord:
+            yield strange_leaf(place.serial, raw)
+            continue
+        if isinstance(record, TicketRecord) and place.sub == 0:
+            yield ticket_leaf(draw, place.serial, record, place.serial in voided)
+        elif isinstance(record, GapRecord) and place == (record.last, 0):
+            yield gap_leaf(draw, record.first, record.last)
+        elif isinstance(record, VoidRecord) and place.sub > 0:
+            if record.stake:
+                seen.voids[record.ticket_serial] = seen.voids.get(record.ticket_serial, 0) + record.stake
+        elif isinstance(record, CloseRecord) and seen.marker is None:
+            seen.marker = place, record
+        elif not isinstance(record, OpenRecord) or place != (0, 1):
+            yield strange_leaf(place.serial, raw)
+
+
+def _pairs(mine: Iterator[Leaf], theirs: Iterator[Leaf]) -> Iterator[tuple[Leaf | None, Leaf | None]]:
+    """Both streams side by side by serial; None where the other one has a leaf alone."""
+    left, right = next(mine, None), next(theirs, None)
+    while left is not None or right is not None:
+        if right is None or (left is not None and left.serial < right.serial):
+            yield left, None
+            left = next(mine, None)
+        elif left is None or right.serial < left.serial:
+            yield None, right
+            right = next(theirs, None)
+        else:
+            yield left, right
+            left, right = next(mine, None), next(theirs, None)
+
+
+def _marker(closing: Closing) -> tuple[Position, CloseRecord]:
+    counts = (closing.tickets, closing.stake, closing.voids, closing.voided_stake)
+    made_ms = round(closing.made_at.timestamp() * 1000)
+    return Position(closing.serial, closing.sub), CloseRecord(made_ms, closing.serial, *counts, closing.why)
+
+
+def _counts(row: Closing | PositionRow) -> dict[str, int]:
+    return {name: getattr(row, name) for name in COUNTS}
+
+
+def _shown(mine: Leaf | None, theirs: Leaf | None) -> dict[str, Any]:
+    found = mine or theirs
+    assert found is not None
+    return {
+        "serial": found.serial,
+        "journal": mine.text if mine is not None else None,
+        "database": theirs.text if theirs is not None else None,
+    }
+
+
+def _voids_shown(mine: Mapping[int, int], theirs: Mapping[int, int]) -> list[dict[str, Any]]:
+    differing = sorted(
+        serial for serial in mine.keys() | theirs.keys() if mine.get(serial) != theirs.get(serial)
+    )
+    return [{"serial": s, "journal": mine.get(s), "database": theirs.get(s)} for s in differing[:SHOWN_MAX]]

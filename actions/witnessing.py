@@ -1,0 +1,54 @@
+"""What the API processes answered for, gathered when a server may have come back with less than it promised."""
+
+from __future__ import annotations
+
+import time
+
+from actions.resources import Resources
+from intake.records import Position
+from intake.witness import read_folder
+from models.gate_state import answer_round, ask_witnesses, gate_state, highest_witnessed, list_slot, silent_slots
+
+SILENCE_S = 2.0
+_LOOK_S = 0.1
+
+
+def list_self(res: Resources) -> None:
+    """Makes this process's slot known to reconciles, before it answers for anything."""
+    if res.witness is not None:
+        with res.sessions.begin() as session:
+            list_slot(session, res.witness.slot)
+
+
+def answer(res: Resources) -> bool:
+    """Answers the newest round with what this slot knows; False if it was answered already. Cheap: two short reads."""
+    if res.witness is None:
+        return False
+    with res.sessions.begin() as session:
+        round_ = gate_state(session).round
+        if res.witness.slot not in silent_slots(session, round_):
+            return False
+        answer_round(session, res.witness.slot, round_, dict(res.witness.all()))
+        return True
+
+
+def gather(res: Resources) -> tuple[dict[str, Position], list[str]]:
+    """(highest witnessed id by draw, slots that stayed silent), asked now.
+
+    The slots of this machine are read from their files, also those whose process was killed; the others have
+    SILENCE_S to answer.
+    """
+    here = read_folder(res.witness_folder)
+    with res.sessions.begin() as session:
+        round_ = ask_witnesses(session)
+        for slot, seen in here.items():
+            list_slot(session, slot)
+            answer_round(session, slot, round_, dict(seen))
+    deadline = time.monotonic() + SILENCE_S
+    while True:
+        with res.sessions() as session:
+            silent = silent_slots(session, round_)
+            witnessed = highest_witnessed(session)
+        if not silent or time.monotonic() >= deadline:
+            return {draw: Position(*seen) for draw, seen in witnessed.items()}, silent
+        time.sleep(_LOOK_S)

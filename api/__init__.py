@@ -1,0 +1,1 @@
+"""The HTTP process: parse, check rights, call one thing, answer."""

@@ -1,0 +1,126 @@
+"""What the endpoints about draws take and answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+
+from api.fields import Day, Instant, Line, Minute, Page, centavos, list_of
+from rules.draws import DrawStatus
+from rules.games import GAMES, PLAYS
+
+GAME = validate.OneOf(list(GAMES))
+PLAY = validate.OneOf(PLAYS)
+STATUS = validate.OneOf([status.value for status in DrawStatus])
+REASON_CHARACTERS_MAX = 300
+
+
+class PlayLimit(Schema):
+    play = fields.String(required=True, validate=PLAY)
+    max = centavos(required=True, metadata={"description": "stake on one number, a rambolito's on its sorted number"})
+
+
+class NumberLeft(Schema):
+    play = fields.String(required=True, validate=PLAY)
+    number = fields.String(required=True)
+    left = fields.Integer(required=True)
+
+
+class DrawBody(Schema):
+    id = fields.String(required=True)
+    game = fields.String(required=True, validate=GAME)
+    date = fields.Date(required=True)
+    time = Minute(required=True)
+    opens_at = fields.DateTime(required=True)
+    cutoff_at = fields.DateTime(required=True)
+    draws_at = fields.DateTime(required=True)
+    status = fields.String(required=True, validate=STATUS)
+    result = fields.String(metadata={"description": "once two persons have entered it"})
+    prize_table = fields.Dict(
+        keys=fields.String(), values=fields.Integer(), required=True, metadata={"description": "paid per 1 staked"}
+    )
+    limits = fields.List(fields.Nested(PlayLimit), required=True)
+    payout_limit = fields.Integer(required=True, metadata={"description": "the most that any one outcome may cost"})
+    sold_out = fields.List(fields.Nested(NumberLeft), required=True)
+    now = fields.DateTime(metadata={"description": "the server's clock; left out of the ETag"})
+
+
+DrawList = list_of(DrawBody)
+
+
+class DrawQuery(Page):
+    status = fields.String(validate=STATUS, load_default=None)
+    date = Day(load_default=None)
+    game = fields.String(validate=GAME, load_default=None)
+
+
+class NewDraw(Schema):
+    game = fields.String(required=True, validate=GAME)
+    date = Day(required=True)
+    time = Minute(required=True)
+    opens_at = Instant(allow_none=True)
+    cutoff_at = Instant(allow_none=True)
+    draws_at = Instant(allow_none=True)
+    limits = fields.List(fields.Nested(PlayLimit), allow_none=True, validate=validate.Length(max=len(PLAYS)))
+    payout_limit = centavos(allow_none=True)
+
+    @validates_schema(skip_on_field_errors=True)
+    def each_play_once(self, data: dict[str, Any], **_: Any) -> None:
+        plays = [limit["play"] for limit in data.get("limits") or []]
+        if len(plays) != len(set(plays)):
+            raise ValidationError("each play once", "limits")
+
+    @post_load
+    def as_limits(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """The limits under the names that rules.limits has for them."""
+        limits = {f"stake_{limit['play']}": limit["max"] for limit in data.pop("limits", None) or []}
+        payout = data.pop("payout_limit", None)
+        return {**data, "limits": limits if payout is None else {**limits, "payout": payout}}
+
+
+class MovedCutoff(Schema):
+    cutoff_at = Instant(required=True)
+    draws_at = Instant(required=True)
+    reason = Line(most=REASON_CHARACTERS_MAX, required=True)
+
+
+class Reason(Schema):
+    reason = Line(most=REASON_CHARACTERS_MAX, required=True)
+
+
+class DrawnNumber(Schema):
+    number = Line(most=16, required=True, metadata={"description": "046 in 3D, 08-20 in 2D"})
+    date = Day(required=True)
+    time = Minute(required=True)
+
+
+class StatusBody(Schema):
+    status = fields.String(required=True)
+
+
+class Step(Schema):
+    name = fields.String(required=True)
+    status = fields.String(required=True)
+    started_at = fields.DateTime(required=True, allow_none=True)
+    finished_at = fields.DateTime(required=True, allow_none=True)
+
+
+class Settlement(Schema):
+    status = fields.String(required=True)
+    version = fields.Integer(required=True)
+    steps = fields.List(fields.Nested(Step), required=True)
+    winners = fields.Integer(required=True, metadata={"description": "tickets"})
+    prizes = fields.Integer(required=True)
+
+
+class SealBody(Schema):
+    tree_size = fields.Integer(required=True)
+    merkle_root = fields.String(required=True, metadata={"description": "64 hex digits"})
+    sealed_at = fields.DateTime(required=True)
+    late = fields.Boolean(required=True)
+    restored = fields.Integer(required=True)
+    gaps = fields.List(fields.Raw(), required=True)
+    count = fields.Integer(metadata={"description": "with a login"})
+    voided = fields.Integer(metadata={"description": "with a login"})
+    stake = fields.Integer(metadata={"description": "with a login"})

@@ -1,0 +1,97 @@
+"""Problem documents (RFC 9457), and the handlers that turn every exception into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from flask import Flask, Response
+from sqlalchemy import exc as sql_errors
+from werkzeug.exceptions import HTTPException
+
+from api.answers import json_bytes
+from api.errors import InternalError, status_of, title_of
+from intake.gate_errors import Unreconciled
+from rules.errors import (
+    DatabaseUnavailable,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    TooLarge,
+    UnsupportedMediaType,
+)
+
+MEDIA_TYPE = "application/problem+json"
+DATABASE_RETRY_AFTER_S = 1
+
+# What Flask itself refuses; anything else it may refuse is a request that we could not read.
+_OF_STATUS: dict[int | None, type[Problem]] = {
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: TooLarge,
+    415: UnsupportedMediaType,
+}
+
+_log = structlog.get_logger()
+
+
+def document(problem: Problem) -> dict[str, Any]:
+    """The problem as its JSON document."""
+    return {
+        "type": f"/v1/docs/errors#{problem.code}",
+        "title": title_of(problem.code),
+        "status": status_of(problem),
+        "detail": problem.detail,
+        "code": problem.code,
+        "errors": problem.errors,
+        **problem.extra,
+    }
+
+
+def answer(problem: Problem) -> Response:
+    """The problem as a response, with Retry-After and WWW-Authenticate where they belong."""
+    response = Response(json_bytes(document(problem)), status_of(problem), content_type=MEDIA_TYPE)
+    retry_after = problem.extra.get("retry_after")
+    if isinstance(retry_after, int | float):
+        response.headers["Retry-After"] = str(max(1, round(retry_after)))
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def handle_all(app: Flask, on_unreconciled: Callable[[], None]) -> None:
+    """Registers the handlers. `on_unreconciled` is called when the gate has to be looked at, and must not block."""
+
+    def of_problem(problem: Problem) -> Response:
+        if isinstance(problem, Unreconciled):
+            on_unreconciled()
+        return answer(problem)
+
+    app.register_error_handler(Problem, of_problem)
+    app.register_error_handler(HTTPException, _of_http)
+    for error in (sql_errors.OperationalError, sql_errors.InterfaceError, sql_errors.TimeoutError):
+        app.register_error_handler(error, _of_database)
+    app.register_error_handler(Exception, _of_mistake)
+
+
+def _of_http(error: HTTPException) -> Response:
+    kind = _OF_STATUS.get(error.code)
+    if kind is None:
+        return answer(Invalid() if (error.code or 500) < 500 else InternalError())
+    response = answer(kind())
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def _of_database(error: Exception) -> Response:
+    _log.warning("database_unavailable", error=str(error).splitlines()[0])
+    return answer(DatabaseUnavailable(retry_after=DATABASE_RETRY_AFTER_S))
+
+
+def _of_mistake(error: Exception) -> Response:
+    _log.error("uncaught", exc_info=error)
+    return answer(InternalError())

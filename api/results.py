@@ -1,0 +1,114 @@
+"""Results, settlement and seals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actions import results, seals
+from actions.resources import Resources
+from api.draw_schemas import DrawnNumber, Reason, SealBody, Settlement, StatusBody
+from api.draws import real_name
+from api.operation import Blueprint, Caller, operation
+from api.tokens import Actor
+from rules.errors import (
+    DatabaseUnavailable,
+    NoSuchDraw,
+    NotFound,
+    NotSealed,
+    NumbersDiffer,
+    OtherDraw,
+    SamePerson,
+    TooEarly,
+    WrongState,
+)
+
+blueprint = Blueprint("results", __name__, url_prefix="/v1", description="Results, settlement and seals")
+
+_ENTRY = [NoSuchDraw, NotSealed, OtherDraw, TooEarly, WrongState]
+
+
+@operation(
+    blueprint,
+    "POST /draws/<draw_id>/result",
+    allowed="result.enter",
+    body=DrawnNumber,
+    answers={202: StatusBody},
+    problems=_ENTRY,
+)
+def enter_result(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> tuple[dict[str, Any], int]:
+    """Enter the result of a sealed draw; a second person confirms."""
+    return results.enter(res, actor.id, real_name(draw_id), **body), 202
+
+
+@operation(
+    blueprint,
+    "POST /draws/<draw_id>/result/confirm",
+    allowed="result.enter",
+    body=DrawnNumber,
+    answers={202: StatusBody},
+    problems=[*_ENTRY, SamePerson, NumbersDiffer],
+)
+def confirm_result(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> tuple[dict[str, Any], int]:
+    """Enter the same result as the second person: settlement starts."""
+    return results.confirm(res, actor.id, real_name(draw_id), **body), 202
+
+
+@operation(
+    blueprint,
+    "GET /draws/<draw_id>/settlement",
+    allowed="settlement.read",
+    answers={200: Settlement},
+    problems=[NoSuchDraw, NotFound],
+)
+def get_settlement(res: Resources, _: Actor, draw_id: str) -> dict[str, Any]:
+    """How far the settlement is, and what it has found."""
+    return results.settlement(res, real_name(draw_id))
+
+
+@operation(
+    blueprint,
+    "POST /draws/<draw_id>/settle",
+    allowed="settlement.resume",
+    answers={202: None},
+    problems=[NoSuchDraw, WrongState],
+)
+def resume_settlement(res: Resources, _: Actor, draw_id: str) -> tuple[dict[str, Any], int]:
+    """Resume a settlement that is stuck."""
+    return results.resume(res, real_name(draw_id)), 202
+
+
+@operation(
+    blueprint,
+    "GET /draws/<draw_id>/seal",
+    allowed=Caller.ANYONE_OR_USER,
+    answers={200: SealBody},
+    problems=[NoSuchDraw, NotFound, NotSealed, DatabaseUnavailable],
+)
+def get_seal(res: Resources, actor: Actor | None, draw_id: str) -> dict[str, Any]:
+    """The published seal; with a login also count, voided and stake."""
+    return seals.published(res, real_name(draw_id), full=actor is not None)
+
+
+@operation(
+    blueprint,
+    "POST /draws/<draw_id>/seal",
+    allowed="draw.seal_late",
+    body=Reason,
+    answers={202: None},
+    problems=[NoSuchDraw, WrongState],
+)
+def ask_late_seal(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> tuple[dict[str, Any], int]:
+    """Ask for a late seal of a draw that was not sealed by draws_at."""
+    return seals.ask_late(res, actor.id, real_name(draw_id), body["reason"]), 202
+
+
+@operation(
+    blueprint,
+    "POST /draws/<draw_id>/seal/confirm",
+    allowed="draw.seal_late",
+    answers={202: None},
+    problems=[NoSuchDraw, WrongState, SamePerson],
+)
+def confirm_late_seal(res: Resources, actor: Actor, draw_id: str) -> tuple[dict[str, Any], int]:
+    """Confirm a late seal as the second superadmin."""
+    return seals.confirm_late(res, actor.id, real_name(draw_id)), 202

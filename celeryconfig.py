@@ -1,0 +1,73 @@
+"""Celery's settings, each with its reason. Every application on the broker reads this file."""
+
+import os
+
+from runtime.settings import Settings
+
+_settings = Settings.from_env(os.environ)
+
+broker_url = _settings.broker_url
+broker_connection_retry_on_startup = True
+
+# A task longer than the visibility timeout would run twice, so the hard limit stays below it.
+task_time_limit = 300
+task_soft_time_limit = 270
+_visibility_timeout_s = 360
+
+broker_transport_options = {
+    "visibility_timeout": _visibility_timeout_s,
+    # A killed worker's messages come back after seconds, not after the 100 s that the defaults multiply to.
+    "unacked_restore_interval": 2,
+    "unacked_restore_throttle": 1,
+    "socket_keepalive": True,
+}
+
+# Steps are idempotent: a message is acknowledged once its work is done, and given back when its worker dies.
+task_acks_late = True
+task_reject_on_worker_lost = True
+# … at most three times, if the message itself is what kills the worker.
+task_retry_on_worker_lost = True
+task_annotations = {"*": {"max_retries": 3, "default_retry_delay": 2}}
+worker_prefetch_multiplier = 1
+# The effect of a task stands in PostgreSQL; nobody reads a result.
+task_ignore_result = True
+result_backend = None
+
+task_default_queue = "default"
+task_create_missing_queues = True
+# Long steps get a queue and a worker of their own instead of a priority.
+task_routes = {
+    "tickets.*": {"queue": "persist"},
+    "draws.seal": {"queue": "settle"},
+    "draws.settle": {"queue": "settle"},
+    "draws.void": {"queue": "settle"},
+    "reports.*": {"queue": "reports"},
+}
+
+task_serializer = "json"
+accept_content = ["json"]
+timezone = "UTC"
+enable_utc = True
+
+worker_max_tasks_per_child = 10_000
+worker_soft_shutdown_timeout = 8
+worker_send_task_events = True
+worker_hijack_root_logger = False
+
+assert task_time_limit < _visibility_timeout_s
+
+# Periodic jobs take their rows with SKIP LOCKED or by compare-and-set: two beats do no harm. A tick that was not
+# taken within its own period is stale.
+_EVERY_S = {
+    "sweep.journals": 1.0,
+    "sweep.draws": 1.0,
+    "sweep.wallets": 2.0,
+    "draws.open": 1.0,
+    "draws.close": 1.0,
+    "draws.schedule": 600.0,
+}
+beat_schedule = {
+    name: {"task": name, "schedule": seconds, "options": {"expires": max(1.0, seconds)}}
+    for name, seconds in _EVERY_S.items()
+}
+beat_max_loop_interval = 1

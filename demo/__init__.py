@@ -1,0 +1,1 @@
+"""A day played through on one machine. Imports whatever is below; neither api, workers nor cli."""

@@ -1,0 +1,51 @@
+"""A ticket's lines as the gate counts them: equal bets summed, each with the outcomes that it could make dear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from intake.records import PLAY_LETTERS
+from rules import games
+from rules.tickets import Line
+
+
+def field(game: str, play: str, number: str) -> str:
+    """The exposure field of a bet: "s046", or "r123" by its sorted number."""
+    return PLAY_LETTERS[play] + games.match_key(game, play, number)
+
+
+@lru_cache(maxsize=8192)
+def _shape(game: str, play: str, number: str) -> tuple[str, str]:
+    """Of one bet: its exposure field, and what sell.lua is told behind the stake."""
+    outcomes = games.covers(game, play, number)
+    rambolito = ""
+    rambolito_class = ""
+    if games.refusal(game, "rambolito", number) is None:
+        rambolito = field(game, "rambolito", number)
+        rambolito_class = games.prize_class(game, "rambolito", number)
+    straights = ",".join("s" + outcome for outcome in outcomes)
+    return field(game, play, number), f"|{rambolito}|{rambolito_class}|{straights}"
+
+
+def summed(game: str, lines: Iterable[Line]) -> dict[tuple[str, str], int]:
+    """Stake by (play, match key), in the order of first appearance."""
+    found: dict[tuple[str, str], int] = {}
+    for line in lines:
+        bet = (line.play, games.match_key(game, line.play, line.number))
+        found[bet] = found.get(bet, 0) + line.stake
+    return found
+
+
+def arguments(game: str, lines: Iterable[Line]) -> list[str]:
+    """One argument of sell.lua per different bet, in the order of `summed`."""
+    found = []
+    for (play, key), stake in summed(game, lines).items():
+        name, rest = _shape(game, play, key)
+        found.append(f"{name}|{games.prize_class(game, play, key)}|{stake}{rest}")
+    return found
+
+
+def fields(game: str, lines: Iterable[Line]) -> dict[str, int]:
+    """Stake by exposure field."""
+    return {field(game, play, key): stake for (play, key), stake in summed(game, lines).items()}

@@ -1,0 +1,312 @@
+"""The gate: one atomic call decides about a ticket and writes it to the journal. Python's side of the scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pybreaker
+import redis
+
+from intake import bets, keys
+from intake.client import ServerIdentity
+from intake.gate_errors import RETRY_AFTER_S, DrawUnknown, Unreconciled, translated
+from intake.records import CloseRecord, Position, TicketRecord, VoidRecord, decode, lines_text
+from intake.replication import Replication
+from intake.scripts import Script
+from intake.witness import Witness
+from rules import errors, games
+from rules.tickets import Line
+
+
+class Sale(NamedTuple):
+    """What a terminal asks for. `id` is the uuid's 32 hex digits."""
+
+    agent_id: int
+    id: str
+    lines: tuple[Line, ...]
+
+
+class Held(NamedTuple):
+    """A ticket that the gate holds. `state` is "" sold, "v" voided, "c" cancelled; `ring`: the bell must be rung."""
+
+    serial: int
+    state: str
+    record: TicketRecord
+    replayed: bool = False
+    ring: bool = False
+
+
+class Voided(NamedTuple):
+    """The outcome of a void or cancel: "voided" or "never_sold"; `ring`: the bell must be rung."""
+
+    outcome: str
+    ring: bool = False
+
+
+class Gate:
+    """One process's way to the gate. `adopt` tells it which generation it may talk to."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        scripts: Mapping[str, Script],
+        witness: Witness | None,
+        breaker: pybreaker.CircuitBreaker,
+        replication: Replication,
+    ) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._witness = witness
+        self._breaker = breaker
+        self._replication = replication
+        self.identity: ServerIdentity | None = None
+
+    def adopt(self, identity: ServerIdentity) -> None:
+        """Talks to this server and generation from now on; both are the last reconciled ones."""
+        self.identity = identity
+
+    def recognises(self, identity: ServerIdentity) -> bool:
+        """Whether a new connection reached the adopted server. Before the first adoption every call is refused anyway."""
+        return self.identity is None or identity == self.identity
+
+    def close_connections(self) -> None:
+        """Gives all connections back."""
+        self._client.close()
+        self._client.connection_pool.disconnect()
+
+    # ── selling ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def sell(self, draw: str, sales: Sequence[Sale]) -> list[Held | errors.Problem | DrawUnknown]:
+        """Sells tickets of one draw in order; each answer is the ticket, or the problem that refused it.
+
+        Raises Unreconciled, IntakeUnavailable: then each of them may or may not have been taken.
+        """
+        game = draw.partition("-")[0]
+        seen = self._seen(draw)
+        calls = []
+        for sale in sales:
+            stake = sum(line.stake for line in sale.lines)
+            head = [*seen, sale.agent_id, sale.id, lines_text(sale.lines), stake]
+            names = [*_draw_keys(draw), keys.wallet(sale.agent_id), keys.bell(draw)]
+            calls.append(("sell", names, head + bets.arguments(game, sale.lines)))
+        answers = self._run(calls)
+        found = [self._sold(game, sale, answer) for sale, answer in zip(sales, answers, strict=True)]
+        tops = [Position(held.serial, 0) for held in found if isinstance(held, Held)]
+        if tops:
+            self._note(draw, max(tops))
+        return found
+
+    def _sold(self, game: str, sale: Sale, answer: list[Any]) -> Held | errors.Problem | DrawUnknown:
+        outcome = answer[0]
+        if outcome == b"sold":
+            return Held(int(answer[1]), "", _ticket(answer[2]), ring=answer[3] == b"1")
+        if outcome == b"again":
+            return _held(answer[1], answer[2])._replace(replayed=True)
+        if outcome == b"credit":
+            return errors.InsufficientCredit(available=int(answer[1]))
+        if outcome == b"sold_out":
+            return errors.SoldOut(lines=_short(game, sale, answer[1:]))
+        return _refusal(outcome)
+
+    # ── after the sale ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def find_id(self, draw: str, ticket_id: str) -> Held | None:
+        """The ticket with that id; None: the gate has never sold it. Raises IdCancelled, DrawUnknown."""
+        return self._find(draw, "id", ticket_id)
+
+    def find_serial(self, draw: str, serial: int) -> Held | None:
+        """The ticket with that serial; None: there is none. Raises DrawUnknown."""
+        return self._find(draw, "serial", str(serial))
+
+    def _find(self, draw: str, by: str, value: str) -> Held | None:
+        names = [keys.draw(draw), keys.journal(draw), keys.ids(draw)]
+        answer = self._call("find", names, [*self._seen(draw), by, value])
+        if answer[0] == b"found":
+            held = _held(answer[1], answer[2])
+            self._note(draw, Position(held.serial, 0))
+            return held
+        if answer[0] == b"none":
+            return None
+        if answer[0] == b"dead":
+            raise errors.IdCancelled
+        raise _raisable(answer[0])
+
+    def void(self, draw: str, held: Held, agent_id: int, window_ms: int, reason: str) -> Voided:
+        """Voids a sold ticket. Raises AlreadyVoided, VoidWindowOver, DrawNotOpen, DrawUnknown."""
+        return self._void(draw, "v", held, agent_id, held.record.id, window_ms, reason)
+
+    def cancel(self, draw: str, held: Held | None, agent_id: int, ticket_id: str, window_ms: int) -> Voided:
+        """Kills an id: of the ticket `held`, or of none (None: the caller found none). Raises as `void`."""
+        return self._void(draw, "c", held, agent_id, ticket_id, window_ms, "cancelled by id")
+
+    def _void(
+        self, draw: str, kind: str, held: Held | None, agent_id: int, ticket_id: str, window_ms: int, reason: str
+    ) -> Voided:
+        serial, lines = (held.serial, held.record.lines) if held else (0, ())
+        record = VoidRecord(kind, agent_id, ticket_id, 0, serial, sum(line.stake for line in lines), reason)
+        changes: list[Any] = []
+        for field, stake in bets.fields(draw.partition("-")[0], lines).items():
+            changes += [field, stake]
+        names = [*_draw_keys(draw), keys.wallet(agent_id), keys.bell(draw)]
+        head = [*self._seen(draw), kind, agent_id, ticket_id, serial, record.stake, window_ms, reason]
+        answer = self._call("void", names, head + changes)
+        outcome = answer[0]
+        if outcome in (b"voided", b"never_sold"):
+            self._note(draw, Position(int(answer[1]), int(answer[2])))
+            return Voided(outcome.decode(), ring=answer[4] == b"1")
+        if outcome == b"repeated":
+            return Voided(answer[1].decode())
+        if outcome == b"changed":
+            # Somebody sold or cancelled the id between our look and our call; the same call again sees it.
+            raise errors.IntakeUnavailable(retry_after=RETRY_AFTER_S)
+        raise _raisable(outcome)
+
+    # ── the draw ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(self, draw: str, fields: Mapping[str, Any]) -> bool:
+        """Opens a draw that was never open, with the fields of lua/head.lua. False: it is open already."""
+        pairs = [part for pair in fields.items() for part in pair]
+        answer = self._call("open", [keys.draw(draw), keys.journal(draw)], [self._generation(), draw, *pairs])
+        return bool(answer[0] == b"opened")
+
+    def close(self, draw: str, *, asked: bool) -> tuple[Position, CloseRecord, bool] | None:
+        """Closes the draw: at once if a person asked, else only if its cutoff has come (None: not yet).
+
+        Gives the close marker's place, the marker, and whether the bell must be rung. Raises DrawUnknown.
+        """
+        names = [keys.draw(draw), keys.journal(draw), keys.bell(draw)]
+        answer = self._call("close", names, [*self._seen(draw), "asked" if asked else "cutoff"])
+        if answer[0] == b"early":
+            return None
+        if answer[0] != b"closed":
+            raise _raisable(answer[0])
+        place, marker = Position.parse(answer[1]), decode(answer[2])
+        assert isinstance(marker, CloseRecord)
+        self._note(draw, place)
+        return place, marker, answer[3] == b"1"
+
+    def move_cutoff(self, draw: str, intent: str, cutoff_ms: int) -> bool:
+        """Applies an intent to move the cutoff; False: refused, it has come. The same intent gets the same answer."""
+        answer = self._call("cutoff", [keys.draw(draw)], [self._generation(), intent, cutoff_ms])
+        if answer[0] not in (b"applied", b"refused"):
+            raise _raisable(answer[0])
+        return bool(answer[0] == b"applied")
+
+    def stop(self, draw: str) -> None:
+        """Stops the draw's sales until its gate is rebuilt after an engineer cleared the cause."""
+        with translated():
+            self._client.hset(keys.draw(draw), "stopped", "1")
+
+    def loosen(self, agent_id: int, seq: int, amount: int) -> int:
+        """Applies an outbox row of a wallet. Gives the last number that the gate holds, `seq` or another."""
+        answer = self._call("loosen", [keys.wallet(agent_id)], [self._generation(), seq, amount])
+        return int(answer[1])
+
+    # ── live figures, memory ────────────────────────────────────────────────────────────────────────────────────
+
+    def exposures(self, draws: Sequence[str]) -> list[dict[tuple[str, str], int]]:
+        """Live stake by (play, key) of each draw, in one round trip."""
+        plays = {"s": "straight", "r": "rambolito"}
+        with translated(), self._breaker.calling():
+            pipe = self._client.pipeline(transaction=False)
+            for draw in draws:
+                pipe.hgetall(keys.exposure(draw))
+            answers = pipe.execute()
+        return [
+            {(plays[field[:1].decode()], field[1:].decode()): int(stake) for field, stake in found.items()}
+            for found in answers
+        ]
+
+    def memory(self) -> tuple[int, int]:
+        """(bytes used, bytes allowed; 0 allowed: no bound)."""
+        with translated():
+            info: dict[str, Any] = self._client.info("memory")
+        return int(info["used_memory"]), int(info["maxmemory"])
+
+    def set_full(self, full: bool) -> None:
+        """Stops sales, or lets them go on, for want of memory."""
+        with translated():
+            self._client.hset(keys.GATE, "full", "1" if full else "0")
+
+    # ── calling ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _generation(self) -> int:
+        if self.identity is None or self.identity.generation is None:
+            raise Unreconciled("no generation adopted yet")
+        return self.identity.generation
+
+    def _seen(self, draw: str) -> list[Any]:
+        return [self._generation(), *(self._witness.seen(draw) if self._witness else (0, 0))]
+
+    def _note(self, draw: str, position: Position) -> None:
+        if self._witness:
+            self._witness.note(draw, position)
+
+    def _call(self, script: str, names: Sequence[str], arguments: Sequence[Any]) -> list[Any]:
+        return self._run([(script, names, arguments)])[0]
+
+    def _run(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Any]]]) -> list[list[Any]]:
+        """Runs scripts in one round trip; answers are lists whose first item is the outcome."""
+        with translated(), self._breaker.calling():
+            if len(calls) == 1 and not self._replication.replicas:
+                ((script, names, arguments),) = calls
+                answers = [self._client.evalsha(self._scripts[script].sha, len(names), *names, *arguments)]
+            else:
+                pipe: Any = self._client.pipeline(transaction=False)
+                for script, names, arguments in calls:
+                    pipe.execute_command("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments)
+                self._replication.ask(pipe)
+                answers = self._replication.confirm(pipe.execute())
+        for answer in answers:
+            if answer[0] == b"fenced":
+                raise Unreconciled(answer[1].decode(errors="replace"))
+        return answers
+
+
+def _draw_keys(draw: str) -> list[str]:
+    return [keys.draw(draw), keys.journal(draw), keys.ids(draw), keys.exposure(draw)]
+
+
+def _ticket(raw: bytes) -> TicketRecord:
+    record = decode(raw)
+    assert isinstance(record, TicketRecord)
+    return record
+
+
+def _held(known: bytes, record: bytes) -> Held:
+    state = known.decode()
+    serial = state.rstrip("vc")
+    return Held(int(serial), state[len(serial) :], _ticket(record))
+
+
+def _short(game: str, sale: Sale, pairs: Sequence[bytes]) -> list[dict[str, Any]]:
+    """For each bet that does not fit: play, number as it was asked for, and what is left."""
+    wanted = list(bets.summed(game, sale.lines))
+    asked = {(line.play, games.match_key(game, line.play, line.number)): line.number for line in sale.lines}
+    found = []
+    for index, left in zip(pairs[::2], pairs[1::2], strict=True):
+        bet = wanted[int(index) - 1]
+        found.append({"play": bet[0], "number": asked[bet], "left": int(left)})
+    return found
+
+
+_REFUSALS: dict[bytes, Callable[[], errors.Problem]] = {
+    b"cancelled": errors.IdCancelled,
+    b"conflict": errors.IdConflict,
+    b"cutoff": errors.CutoffPassed,
+    b"not_open": errors.DrawNotOpen,
+    b"suspended": errors.AgentSuspended,
+    b"stopped": lambda: errors.IntakeUnavailable(retry_after=RETRY_AFTER_S),
+    b"full": lambda: errors.IntakeUnavailable(retry_after=RETRY_AFTER_S),
+    b"already": errors.AlreadyVoided,
+    b"over": errors.VoidWindowOver,
+}
+
+
+def _refusal(outcome: bytes) -> errors.Problem | DrawUnknown:
+    return DrawUnknown() if outcome == b"no_draw" else _REFUSALS[outcome]()
+
+
+def _raisable(outcome: bytes) -> Exception:
+    return _refusal(outcome)

@@ -1,0 +1,46 @@
+"""What can go wrong between us and the gate, as the two errors that callers tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pybreaker
+from redis import exceptions as redis_errors
+
+from intake.client import ServerChanged
+from rules.errors import IntakeUnavailable
+
+RETRY_AFTER_S = 1
+
+
+class Unreconciled(IntakeUnavailable):
+    """The gate is being rebuilt; ask again with the same id."""
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(None, retry_after=RETRY_AFTER_S)
+        self.why = detail or "unknown"
+
+
+class DrawUnknown(LookupError):
+    """The gate holds no such draw; PostgreSQL may."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns the client library's errors into IntakeUnavailable, and those that mean "reconcile first" into Unreconciled."""
+    try:
+        yield
+    except redis_errors.NoScriptError as error:
+        raise Unreconciled("the server has lost its scripts") from error
+    except ServerChanged as error:
+        raise Unreconciled("another server answers") from error
+    except (redis_errors.OutOfMemoryError, redis_errors.BusyLoadingError, redis_errors.ReadOnlyError) as error:
+        raise IntakeUnavailable(retry_after=RETRY_AFTER_S) from error
+    except redis_errors.ConnectionError as error:
+        raise IntakeUnavailable(retry_after=RETRY_AFTER_S) from error
+    except redis_errors.ResponseError as error:
+        # A script that stumbles over what it finds: nobody sells on that before a rebuild has made it anew.
+        raise Unreconciled(f"a script failed: {error}") from error
+    except (redis_errors.RedisError, pybreaker.CircuitBreakerError, OSError) as error:
+        raise IntakeUnavailable(retry_after=RETRY_AFTER_S) from error

@@ -1,0 +1,59 @@
+"""Reading the journals. Writing is the gate's alone, but for what a rebuild writes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+
+from intake import keys
+from intake.gate_errors import Unreconciled, translated
+from intake.records import Position
+from intake.replication import Replication
+
+READ_RECORDS = 5_000
+START = Position(0, 0)
+
+
+class Journal:
+    """Journals by draw's name, for one generation of the gate at a time."""
+
+    def __init__(self, client: redis.Redis, replication: Replication) -> None:
+        self._client = client
+        self._replication = replication
+        self.generation: int | None = None
+
+    def read_after(self, draw: str, position: Position, count: int = READ_RECORDS) -> list[tuple[Position, bytes]]:
+        """Up to `count` records after the position. Raises Unreconciled, IntakeUnavailable.
+
+        The generation is read behind the records on the same connection: a server that came back with less is not
+        read as "nothing more".
+        """
+        with translated():
+            pipe = self._client.pipeline(transaction=False)
+            pipe.xrange(keys.journal(draw), min=f"({position}", count=count)
+            pipe.hget(keys.GATE, "generation")
+            self._replication.ask(pipe)
+            found, generation = self._replication.confirm(pipe.execute())
+        if generation is None or int(generation) != self.generation:
+            raise Unreconciled("the journal is of another generation")
+        return [(Position.parse(place), fields[b"r"]) for place, fields in found]
+
+    def all(self, draw: str, count: int = READ_RECORDS) -> Iterator[tuple[Position, bytes]]:
+        """Every record of the draw in order, `count` at a time."""
+        position = START
+        while batch := self.read_after(draw, position, count):
+            yield from batch
+            position = batch[-1][0]
+
+    def last(self, draws: list[str]) -> dict[str, Position | None]:
+        """The id of the last record of each journal, None for one that does not exist; in one round trip."""
+        with translated():
+            pipe = self._client.pipeline(transaction=False)
+            for draw in draws:
+                pipe.xrevrange(keys.journal(draw), count=1)
+            answers: list[Any] = pipe.execute()
+        return {
+            draw: Position.parse(found[0][0]) if found else None for draw, found in zip(draws, answers, strict=True)
+        }

@@ -1,0 +1,99 @@
+#!lua
+-- Accepts one ticket, or says why not.
+-- KEYS: draw, journal, ids, exposure, wallet, bell
+-- ARGV: generation, witnessed serial, witnessed sub, agent, ticket id, lines, stake, then one bet per argument:
+--       "field|class|stake|rambolito field|rambolito class|straight field,…" (intake/bets.py)
+-- Gives: sold serial record ring | again state record | cancelled | conflict | no_draw | cutoff | not_open | stopped
+--        | suspended | credit available | sold_out (bet's index, left)… | full | fenced why
+
+local draw = load(KEYS[1], {'serial', 'sub', 'cutoff_ms', 'opens_ms', 'latch', 'stopped', 'last_ms',
+  'limit_straight', 'limit_rambolito', 'limit_payout',
+  'pay_straight', 'pay_rambolito', 'pay_rambolito_pair', 'pay_rambolito_distinct'})
+local fence = fenced(ARGV[1], draw, ARGV[2], ARGV[3])
+if fence then return {'fenced', fence} end
+if not draw then return {'no_draw'} end
+
+local agent, id, lines, stake = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+
+local known = call('HGET', KEYS[3], id)
+if known then
+  if string.sub(known, -1) == 'c' then return {'cancelled'} end
+  local record = record_at(KEYS[2], string.match(known, '^%d+'))
+  if not record then return {'fenced', 'a known ticket is not in the journal'} end
+  local its_agent, its_lines = string.match(record, '^t|(%d+)|%x+|%d+|%-?%d+|(.*)$')
+  if its_agent ~= agent or its_lines ~= lines then return {'conflict'} end
+  return {'again', known, record}
+end
+
+local now = clock(draw.last_ms)
+if draw.latch == 'cutoff' then return {'cutoff'} end
+if now >= tonumber(draw.cutoff_ms) then
+  if draw.latch == '' then call('HSET', KEYS[1], 'latch', 'cutoff', 'last_ms', text(now)) end
+  return {'cutoff'}
+end
+if draw.latch ~= '' or now < tonumber(draw.opens_ms) then return {'not_open'} end
+if draw.stopped == '1' then return {'stopped'} end
+
+local wallet = call('HMGET', KEYS[5], 'available', 'status')
+if wallet[2] == 'suspended' then return {'suspended'} end
+local available = tonumber(wallet[1] or 0)
+if available < stake then return {'credit', text(available)} end
+
+-- Every bet is looked at on top of those before it, so that the bets of one ticket count together.
+local bets, fields, wanted = {}, {}, {}
+local function want(field)
+  if field ~= '' and not wanted[field] then
+    wanted[field] = true
+    fields[#fields + 1] = field
+  end
+end
+for i = 8, #ARGV do
+  local field, class, amount, rambolito, rambolito_class, straights =
+    string.match(ARGV[i], '^([^|]*)|([^|]*)|(%d+)|([^|]*)|([^|]*)|(.*)$')
+  local outcomes = {}
+  for straight in string.gmatch(straights, '[^,]+') do
+    outcomes[#outcomes + 1] = straight
+    want(straight)
+  end
+  want(field)
+  want(rambolito)
+  bets[#bets + 1] = {field = field, pay = tonumber(draw['pay_' .. class]), amount = tonumber(amount), outcomes = outcomes,
+    limit = tonumber(string.sub(field, 1, 1) == 's' and draw.limit_straight or draw.limit_rambolito),
+    rambolito = rambolito, rambolito_pay = tonumber(draw['pay_' .. rambolito_class] or 0)}
+end
+local exposure = {}
+for i, value in ipairs(call('HMGET', KEYS[4], unpack(fields))) do exposure[fields[i]] = tonumber(value or 0) end
+
+local pay_straight, limit_payout = tonumber(draw.pay_straight), tonumber(draw.limit_payout)
+local short = {}
+for i, bet in ipairs(bets) do
+  local worst = 0
+  for _, straight in ipairs(bet.outcomes) do worst = math.max(worst, exposure[straight] * pay_straight) end
+  worst = worst + (exposure[bet.rambolito] or 0) * bet.rambolito_pay
+  local left = math.min(bet.limit - exposure[bet.field], math.floor((limit_payout - worst) / bet.pay))
+  left = math.max(0, left - left % 100)
+  if bet.amount > left then
+    short[#short + 1] = text(i)
+    short[#short + 1] = text(left)
+  else
+    exposure[bet.field] = exposure[bet.field] + bet.amount
+  end
+end
+if #short > 0 then return {'sold_out', unpack(short)} end
+if call('HGET', 'gate', 'full') == '1' then return {'full'} end
+
+local serial = tonumber(draw.serial) + 1
+local record = table.concat({'t', agent, id, text(now), text(available - stake), lines}, '|')
+local ring
+local failed = commit(function()
+  append(KEYS[2], serial, 0, record)
+  call('HSET', KEYS[3], id, text(serial))
+  for _, bet in ipairs(bets) do call('HINCRBY', KEYS[4], bet.field, bet.amount) end
+  call('HINCRBY', KEYS[5], 'available', -stake)
+  call('HSET', KEYS[1], 'serial', text(serial), 'sub', '0', 'last_ms', text(now))
+  call('HINCRBY', KEYS[1], 'tickets', 1)
+  call('HINCRBY', KEYS[1], 'stake', stake)
+  ring = call('SET', KEYS[6], '1', 'NX', 'EX', 2)
+end)
+if failed then return failed end
+return {'sold', text(serial), record, ring and '1' or '0'}

@@ -1,0 +1,186 @@
+"""Making the gate anew from what PostgreSQL knows and what is left of the journals.
+
+Nothing here decides anything: actions/reconcile.py does, under the locks of the position rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+import redis
+
+from intake import bets, keys
+from intake.client import ServerIdentity, identify
+from intake.gate_errors import translated
+from intake.records import BadRecord, GapRecord, Position, TicketRecord, VoidRecord, decode
+from intake.scripts import Script
+from rules.tickets import Line
+
+CHUNK = 2_000
+
+
+class DrawImage:
+    """What the gate holds of one draw: begun from the database's sums, then every record after the position."""
+
+    def __init__(self, name: str, position: Position, sums: Mapping[str, int], exposure: Mapping[str, int]) -> None:
+        """`sums`: tickets, stake, voids, voided_stake as far as the position; `exposure` by the gate's field."""
+        self.name = name
+        self.game = name.partition("-")[0]
+        self.top = position
+        self.sums = dict(sums)
+        self.exposure = dict(exposure)
+        self.ids: dict[str, str] = {}
+        self.spent: dict[int, int] = {}
+        self._lines: dict[int, tuple[Line, ...]] = {}
+        self.last_ms = 0
+        self.marker: Position | None = None
+
+    def add(self, position: Position, raw: bytes, *, lines_of_ticket: Any) -> None:
+        """Counts a record that the database's sums do not hold; `lines_of_ticket(serial)` for voids of stored tickets."""
+        self.top = max(self.top, position)
+        try:
+            record = decode(raw)
+        except BadRecord:
+            return
+        if isinstance(record, TicketRecord):
+            self.ids[record.id] = str(position.serial)
+            self._lines[position.serial] = record.lines
+            self._count(record.agent_id, record.lines, 1)
+            self.sums["tickets"] += 1
+            self.sums["stake"] += record.stake
+            self.last_ms = max(self.last_ms, record.accepted_ms)
+        elif isinstance(record, VoidRecord):
+            self.ids[record.id] = (str(record.ticket_serial) if record.ticket_serial else "") + record.kind
+            if record.stake:
+                lines = self._lines.get(record.ticket_serial) or lines_of_ticket(record.ticket_serial)
+                self._count(record.agent_id, lines, -1)
+                self.sums["voids"] += 1
+                self.sums["voided_stake"] += record.stake
+        elif not isinstance(record, GapRecord):
+            self.marker = position if raw.startswith(b"z") else self.marker
+        if not isinstance(record, TicketRecord):
+            self.last_ms = max(self.last_ms, record.made_ms)
+
+    def _count(self, agent_id: int, lines: Iterable[Line], sign: int) -> None:
+        for field, stake in bets.fields(self.game, lines).items():
+            self.exposure[field] = self.exposure.get(field, 0) + sign * stake
+        self.spent[agent_id] = self.spent.get(agent_id, 0) + sign * sum(line.stake for line in lines)
+
+
+class Rebuild:
+    """The writes of one rebuild, on a connection with patience."""
+
+    def __init__(self, client: redis.Redis, scripts: Mapping[str, Script]) -> None:
+        # The library's own types are unions that say nothing; what comes back is said below.
+        self._client: Any = client
+        self._scripts = scripts
+
+    def close_connections(self) -> None:
+        """Gives all connections back."""
+        self._client.close()
+        self._client.connection_pool.disconnect()
+
+    def identity(self) -> ServerIdentity:
+        """Which server answers now."""
+        with translated():
+            return identify(self._client)
+
+    def fence(self) -> None:
+        """Stops every gate: the generation goes first, and comes back last."""
+        with translated():
+            self._client.hdel(keys.GATE, "generation")
+
+    def load_scripts(self) -> None:
+        """Loads the scripts; only after it was found or made sure that the server has what it promised."""
+        with translated():
+            for script in self._scripts.values():
+                self._client.script_load(script.text)
+
+    def switch_on(self, generation: int) -> ServerIdentity:
+        """The one write that lets the gate sell again."""
+        with translated():
+            self._client.hset(keys.GATE, "generation", generation)
+        return self.identity()
+
+    def tail(self, name: str, after: Position) -> list[tuple[Position, bytes]]:
+        """What the journal still holds after the position."""
+        with translated():
+            found = self._client.xrange(keys.journal(name), min=f"({after}")
+        return [(Position.parse(place), fields[b"r"]) for place, fields in found]
+
+    def length(self, name: str) -> int:
+        """How many records the journal holds."""
+        with translated():
+            return int(self._client.xlen(keys.journal(name)))
+
+    def rewrite(self, name: str, records: Iterable[tuple[Position, bytes]]) -> int:
+        """Replaces a journal by these records in one step; returns their number."""
+        new = keys.journal(name) + ":new"
+        count = 0
+        with translated():
+            self._client.delete(new)
+            for chunk in _chunks(records):
+                pipe = self._client.pipeline(transaction=False)
+                for position, raw in chunk:
+                    pipe.xadd(new, {"r": raw}, id=str(position))
+                pipe.execute()
+                count += len(chunk)
+            self._client.rename(new, keys.journal(name))
+        return count
+
+    def append(self, name: str, position: Position, raw: bytes) -> None:
+        """Adds one record behind the journal's last."""
+        with translated():
+            self._client.xadd(keys.journal(name), {"r": raw}, id=str(position))
+
+    def now_ms(self) -> int:
+        """The server's clock."""
+        with translated():
+            seconds, micros = self._client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def write_draw(self, image: DrawImage, fields: Mapping[str, Any], stored_ids: Iterable[tuple[str, str]]) -> None:
+        """Replaces everything but the journal; `stored_ids` are (id, state) as far as the position."""
+        name = image.name
+        with translated():
+            self._client.delete(keys.draw(name), keys.ids(name), keys.exposure(name), keys.bell(name))
+            for ids in _chunks(_both(stored_ids, image.ids.items())):
+                self._client.hset(keys.ids(name), mapping=dict(ids))
+            if image.exposure:
+                self._client.hset(keys.exposure(name), mapping=dict(image.exposure))
+            self._client.hset(
+                keys.draw(name),
+                mapping={
+                    **fields,
+                    **image.sums,
+                    "serial": image.top.serial,
+                    "sub": image.top.sub,
+                    "last_ms": image.last_ms,
+                    **({"marker": str(image.marker)} if image.marker else {}),
+                },
+            )
+
+    def write_wallets(self, wallets: Iterable[tuple[int, int, int, bool]]) -> None:
+        """Replaces wallets by (agent, available, last outbox number, suspended)."""
+        with translated():
+            for chunk in _chunks(wallets):
+                pipe = self._client.pipeline(transaction=False)
+                for agent_id, available, seq, suspended in chunk:
+                    name = keys.wallet(agent_id)
+                    pipe.delete(name)
+                    status = {"status": "suspended"} if suspended else {}
+                    pipe.hset(name, mapping={"available": available, "seq": seq, **status})
+                pipe.execute()
+
+
+def _both(first: Iterable[tuple[str, str]], second: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    yield from first
+    yield from second
+
+
+def _chunks(items: Iterable[Any]) -> Iterable[list[Any]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk

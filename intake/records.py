@@ -1,0 +1,151 @@
+"""The journal's records: one line of text each, so that anyone with a terminal can read a journal.
+
+    t|agent|id|accepted ms|available after|s046:1000,r123:500     a ticket, at <serial>-0; its stake is that of its lines
+    v|agent|id|made ms|ticket's serial|stake|reason               a void, after the last ticket: <serial>-<sub>
+    c|agent|id|made ms|ticket's serial or 0|stake|reason          a cancel: the id is dead, sold or not
+    g|made ms|first serial|last serial                            a gap, at <last serial>-0
+    o|made ms|draw's name                                         the journal's beginning, at 0-1
+    z|made ms|last serial|tickets|stake|voids|voided stake|why    the close marker, always the last
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from rules.tickets import Line
+
+_TICKET = re.compile(r"t\|(\d{1,18})\|([0-9a-f]{32})\|(\d{1,15})\|(-?\d{1,18})\|(.+)\Z", re.ASCII)
+_VOID = re.compile(r"([vc])\|(\d{1,18})\|([0-9a-f]{32})\|(\d{1,15})\|(\d{1,15})\|(\d{1,18})\|(.*)\Z", re.ASCII | re.DOTALL)
+_GAP = re.compile(r"g\|(\d{1,15})\|(\d{1,15})\|(\d{1,15})\Z", re.ASCII)
+_OPEN = re.compile(r"o\|(\d{1,15})\|(.+)\Z", re.ASCII)
+_CLOSE = re.compile(r"z\|(\d{1,15})\|(\d{1,15})\|(\d{1,15})\|(\d{1,18})\|(\d{1,15})\|(\d{1,18})\|(\w+)\Z", re.ASCII)
+_LINE = re.compile(r"([sr])([0-9-]{1,10}):(\d{1,15})", re.ASCII)
+
+PLAY_LETTERS = {"straight": "s", "rambolito": "r"}
+_PLAYS = {letter: play for play, letter in PLAY_LETTERS.items()}
+
+
+class BadRecord(ValueError):
+    """Bytes in a journal that no version of this program wrote."""
+
+
+class Position(NamedTuple):
+    """A place in a journal: the stream id `serial-sub`."""
+
+    serial: int
+    sub: int
+
+    def __str__(self) -> str:
+        return f"{self.serial}-{self.sub}"
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Position:
+        serial, _, sub = (text.decode() if isinstance(text, bytes) else text).partition("-")
+        return cls(int(serial), int(sub or 0))
+
+
+class TicketRecord(NamedTuple):
+    """An accepted ticket; its serial is its place. `id` is the uuid's 32 hex digits."""
+
+    agent_id: int
+    id: str
+    accepted_ms: int
+    available: int
+    lines: tuple[Line, ...]
+
+    @property
+    def stake(self) -> int:
+        return sum(line.stake for line in self.lines)
+
+    def text(self) -> str:
+        return f"t|{self.agent_id}|{self.id}|{self.accepted_ms}|{self.available}|{lines_text(self.lines)}"
+
+
+class VoidRecord(NamedTuple):
+    """A void (`v`) or a cancel (`c`); `ticket_serial` 0 for an id that was never sold."""
+
+    kind: str
+    agent_id: int
+    id: str
+    made_ms: int
+    ticket_serial: int
+    stake: int
+    reason: str
+
+    def text(self) -> str:
+        return "|".join(map(str, self))
+
+
+class GapRecord(NamedTuple):
+    """Serials that will never be issued."""
+
+    made_ms: int
+    first: int
+    last: int
+
+    def text(self) -> str:
+        return "g|" + "|".join(map(str, self))
+
+
+class OpenRecord(NamedTuple):
+    """A journal's first record."""
+
+    made_ms: int
+    draw: str
+
+    def text(self) -> str:
+        return f"o|{self.made_ms}|{self.draw}"
+
+
+class CloseRecord(NamedTuple):
+    """A journal's last record, with what the gate counted."""
+
+    made_ms: int
+    serial: int
+    tickets: int
+    stake: int
+    voids: int
+    voided_stake: int
+    why: str
+
+    def text(self) -> str:
+        return "z|" + "|".join(map(str, self))
+
+
+Record = TicketRecord | VoidRecord | GapRecord | OpenRecord | CloseRecord
+
+
+def lines_text(lines: tuple[Line, ...]) -> str:
+    """Lines as a ticket record holds them."""
+    return ",".join(f"{PLAY_LETTERS[line.play]}{line.number}:{line.stake}" for line in lines)
+
+
+def _lines(text: str) -> tuple[Line, ...]:
+    found = []
+    for part in text.split(","):
+        match = _LINE.fullmatch(part)
+        if match is None:
+            raise BadRecord(f"no line: {part[:40]!r}")
+        found.append(Line(_PLAYS[match[1]], match[2], int(match[3])))
+    return tuple(found)
+
+
+def decode(raw: bytes) -> Record:
+    """The record that these bytes are. Raises BadRecord."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise BadRecord("not UTF-8") from error
+    if match := _TICKET.match(text):
+        return TicketRecord(int(match[1]), match[2], int(match[3]), int(match[4]), _lines(match[5]))
+    if match := _VOID.match(text):
+        numbers = (int(match[4]), int(match[5]), int(match[6]))
+        return VoidRecord(match[1], int(match[2]), match[3], *numbers, match[7])
+    if match := _GAP.match(text):
+        return GapRecord(int(match[1]), int(match[2]), int(match[3]))
+    if match := _OPEN.match(text):
+        return OpenRecord(int(match[1]), match[2])
+    if match := _CLOSE.match(text):
+        return CloseRecord(*(int(match[i]) for i in range(1, 7)), why=match[7])
+    raise BadRecord(f"no record: {text[:60]!r}")

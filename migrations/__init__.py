@@ -1,0 +1,1 @@
+"""The schema's history. Run by `drawbreak setup` and by the start-up commands."""

@@ -1,0 +1,474 @@
+-- The whole schema, in the order in which a ticket meets it.
+--
+-- Money is BIGINT centavos. A draw is `draws.id` inside the database and `draws.name` ("3D-20261122-1400") outside.
+-- The application's role (drawbreak_app) owns nothing: see the grants at the end.
+
+-- ── people ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE users (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    username      text NOT NULL UNIQUE CHECK (username ~ '^[a-z0-9][a-z0-9._-]{2,31}$'),
+    password_hash text NOT NULL,
+    role          text NOT NULL CHECK (role IN ('superadmin', 'admin', 'coordinator', 'agent', 'operator')),
+    parent_id     bigint REFERENCES users,
+    ancestors     bigint[] NOT NULL,          -- from the root down to the parent; a subtree is "ancestors @> {id}"
+    status        text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
+    full_name     text,
+    phone         text,
+    address       text,
+    commission_bp integer NOT NULL DEFAULT 0 CHECK (commission_bp BETWEEN 0 AND 10000),
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    CHECK ((parent_id IS NULL) = (cardinality(ancestors) = 0))
+);
+CREATE INDEX users_ancestors ON users USING gin (ancestors);
+
+-- The truth about an agent's credit. `outbox_seq` is raised under the row's lock, so that what loosens credit
+-- reaches the gate in an order without holes.
+CREATE TABLE wallets (
+    user_id      bigint PRIMARY KEY REFERENCES users,
+    balance      bigint NOT NULL DEFAULT 0,
+    credit_limit bigint NOT NULL DEFAULT 0 CHECK (credit_limit >= 0),
+    outbox_seq   bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 70);
+
+CREATE TABLE wallet_outbox (
+    user_id    bigint NOT NULL REFERENCES wallets,
+    seq        bigint NOT NULL CHECK (seq > 0),
+    amount     bigint NOT NULL CHECK (amount > 0),
+    reason     text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    applied_at timestamptz,
+    PRIMARY KEY (user_id, seq)
+);
+CREATE INDEX wallet_outbox_waiting ON wallet_outbox (user_id, seq) WHERE applied_at IS NULL;
+
+CREATE TABLE idempotency_keys (
+    user_id    bigint NOT NULL REFERENCES users,
+    key        text NOT NULL,
+    digest     bytea NOT NULL,                -- of the call and its body: the same key with another body is refused
+    status     integer NOT NULL,
+    body       jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, key)
+);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+
+-- ── games and draws ─────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE games (
+    game        text PRIMARY KEY,
+    prize_table jsonb NOT NULL,
+    limits      jsonb NOT NULL,
+    times       jsonb NOT NULL                -- ["14:00", …], Asia/Manila
+);
+
+CREATE TABLE cancelled_dates (
+    game   text NOT NULL REFERENCES games,
+    date   date NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (game, date)
+);
+
+CREATE TABLE draws (
+    id             integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name           text NOT NULL UNIQUE,
+    game           text NOT NULL REFERENCES games,
+    date           date NOT NULL,
+    time           time NOT NULL,
+    opens_at       timestamptz NOT NULL,
+    cutoff_at      timestamptz NOT NULL,
+    draws_at       timestamptz NOT NULL,
+    status         text NOT NULL DEFAULT 'scheduled',
+    asked_limits   jsonb,                     -- what the maker of the draw asked for; null takes the game's
+    prize_table    jsonb,                     -- frozen at opening
+    limits         jsonb,                     -- frozen at opening
+    stopped        text,                      -- why this draw's drain and sales stopped; an engineer clears it
+    opened_at      timestamptz,
+    closed_at      timestamptz,
+    sealed_at      timestamptz,
+    resulted_at    timestamptz,
+    settling_at    timestamptz,
+    settled_at     timestamptz,
+    voiding_at     timestamptz,
+    voided_at      timestamptz,
+    result         text,                      -- of the current version
+    result_version integer NOT NULL DEFAULT 0,
+    UNIQUE (game, date, time),
+    CHECK (opens_at < cutoff_at AND cutoff_at <= draws_at),
+    CHECK (status IN ('scheduled', 'open', 'closed', 'sealed', 'resulted', 'settling', 'settled', 'voiding', 'void')),
+    -- Each state and its timestamp, both ways. A draw on its way to void keeps the timestamps it had.
+    CHECK (status IN ('voiding', 'void') OR (opened_at IS NULL) = (status = 'scheduled')),
+    CHECK (status IN ('voiding', 'void')
+           OR (closed_at IS NOT NULL) = (status IN ('closed', 'sealed', 'resulted', 'settling', 'settled'))),
+    CHECK (status IN ('voiding', 'void')
+           OR (sealed_at IS NOT NULL) = (status IN ('sealed', 'resulted', 'settling', 'settled'))),
+    CHECK (status IN ('voiding', 'void')
+           OR (resulted_at IS NOT NULL) = (status IN ('resulted', 'settling', 'settled'))),
+    CHECK (status IN ('voiding', 'void') OR (result IS NOT NULL) = (status IN ('resulted', 'settling', 'settled'))),
+    CHECK (status IN ('voiding', 'void')
+           OR (settling_at IS NOT NULL) = (status IN ('settling', 'settled'))),
+    CHECK ((settled_at IS NOT NULL) = (status = 'settled')),
+    CHECK ((voiding_at IS NOT NULL) = (status IN ('voiding', 'void'))),
+    CHECK ((voided_at IS NOT NULL) = (status = 'void')),
+    CHECK (opened_at IS NULL OR (prize_table IS NOT NULL AND limits IS NOT NULL))
+);
+CREATE INDEX draws_by_status ON draws (status, opens_at);
+CREATE INDEX draws_by_date ON draws (date, game, time);
+
+-- What tightens: asked here first, applied by the gate, then posted.
+CREATE TABLE intents (
+    id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    kind       text NOT NULL CHECK (kind IN ('close', 'cutoff')),
+    draw_id    integer NOT NULL REFERENCES draws,
+    payload    jsonb NOT NULL,
+    asked_by   bigint REFERENCES users,
+    asked_at   timestamptz NOT NULL DEFAULT now(),
+    status     text NOT NULL DEFAULT 'asked' CHECK (status IN ('asked', 'posted', 'refused')),
+    answer     text,
+    done_at    timestamptz,
+    CHECK ((done_at IS NOT NULL) = (status <> 'asked'))
+);
+CREATE INDEX intents_waiting ON intents (asked_at) WHERE status = 'asked';
+CREATE INDEX intents_of_draw ON intents (draw_id);
+
+-- Steps that need two persons: the first one's request, kept until the second's.
+CREATE TABLE pending_approvals (
+    draw_id  integer NOT NULL REFERENCES draws,
+    kind     text NOT NULL CHECK (kind IN ('void', 'late_seal', 'result')),
+    content  jsonb NOT NULL,
+    asked_by bigint NOT NULL REFERENCES users,
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (draw_id, kind)
+);
+
+-- ── from the journal into the database ──────────────────────────────────────────────────────────────────────────
+
+-- A draw's journal position. Whoever holds this row's lock persists the draw; everything in the books of the draw's
+-- sale moves in the transaction that moves this row.
+CREATE TABLE positions (
+    draw_id      integer PRIMARY KEY REFERENCES draws,
+    serial       bigint NOT NULL DEFAULT 0,
+    sub          integer NOT NULL DEFAULT 0,
+    tickets      bigint NOT NULL DEFAULT 0,
+    stake        bigint NOT NULL DEFAULT 0,
+    voids        bigint NOT NULL DEFAULT 0,
+    voided_stake bigint NOT NULL DEFAULT 0,
+    moved_at     timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 50);
+
+-- No foreign keys here: the gate knows draws and agents, and a lookup per row would cost a third of the drain.
+CREATE TABLE tickets (
+    draw_date   date NOT NULL,
+    draw_id     integer NOT NULL,
+    serial      bigint NOT NULL CHECK (serial > 0),
+    id          uuid NOT NULL,
+    agent_id    bigint NOT NULL,
+    accepted_at timestamptz NOT NULL,
+    stake       bigint NOT NULL CHECK (stake > 0 AND stake % 100 = 0),
+    available   bigint NOT NULL,
+    PRIMARY KEY (draw_date, draw_id, serial),
+    UNIQUE (draw_date, draw_id, id)
+) PARTITION BY RANGE (draw_date);
+CREATE INDEX tickets_of_agent ON tickets (agent_id, draw_date, draw_id, serial);
+CREATE INDEX tickets_by_age ON tickets (accepted_at, draw_id, serial);
+
+CREATE TABLE ticket_lines (
+    draw_date date NOT NULL,
+    draw_id   integer NOT NULL,
+    serial    bigint NOT NULL,
+    line_no   smallint NOT NULL CHECK (line_no BETWEEN 1 AND 10),
+    play      text NOT NULL CHECK (play IN ('straight', 'rambolito')),
+    number    text NOT NULL CHECK (number ~ '^([0-9]{3}|[0-3][0-9]-[0-3][0-9])$'),
+    stake     bigint NOT NULL CHECK (stake > 0 AND stake % 100 = 0),
+    PRIMARY KEY (draw_date, draw_id, serial, line_no)
+) PARTITION BY RANGE (draw_date);
+CREATE INDEX ticket_lines_by_number ON ticket_lines (draw_id, play, number, serial);
+
+-- A void is a row of its own, never an UPDATE of the ticket. A cancel kills an id: with the ticket's serial and
+-- stake when it was sold, with neither when it was never seen.
+CREATE TABLE voids (
+    draw_id       integer NOT NULL,
+    serial        bigint NOT NULL,            -- (serial, sub) is its place in the journal
+    sub           integer NOT NULL,
+    kind          text NOT NULL CHECK (kind IN ('void', 'cancel')),
+    ticket_serial bigint,
+    ticket_id     uuid NOT NULL,
+    agent_id      bigint NOT NULL,
+    stake         bigint NOT NULL CHECK (stake >= 0),
+    made_at       timestamptz NOT NULL,
+    reason        text NOT NULL,
+    PRIMARY KEY (draw_id, serial, sub)
+);
+CREATE UNIQUE INDEX voids_once ON voids (draw_id, ticket_serial) WHERE stake > 0;
+CREATE INDEX voids_by_id ON voids (draw_id, ticket_id);
+
+CREATE TABLE gaps (
+    draw_id      integer NOT NULL,
+    first_serial bigint NOT NULL,
+    last_serial  bigint NOT NULL,
+    made_at      timestamptz NOT NULL,
+    PRIMARY KEY (draw_id, last_serial),
+    CHECK (first_serial <= last_serial)
+);
+
+CREATE TABLE closings (
+    draw_id      integer PRIMARY KEY REFERENCES draws,
+    serial       bigint NOT NULL,
+    sub          integer NOT NULL,
+    made_at      timestamptz NOT NULL,
+    tickets      bigint NOT NULL,
+    stake        bigint NOT NULL,
+    voids        bigint NOT NULL,
+    voided_stake bigint NOT NULL,
+    why          text NOT NULL
+);
+
+-- Records of the journal that the database refused: kept byte for byte, replayed or annulled, never discarded.
+CREATE TABLE dead_letters (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    draw_id  integer NOT NULL REFERENCES draws,
+    serial   bigint NOT NULL,
+    sub      integer NOT NULL,
+    record   bytea NOT NULL,
+    reason   text NOT NULL,
+    sqlstate text,
+    status   text NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'replayed')),
+    attempts integer NOT NULL DEFAULT 1,
+    first_at timestamptz NOT NULL DEFAULT now(),
+    last_at  timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (draw_id, serial, sub)
+);
+CREATE INDEX dead_letters_waiting ON dead_letters (draw_id) WHERE status = 'waiting';
+
+CREATE TABLE agent_sums (
+    draw_id      integer NOT NULL,
+    agent_id     bigint NOT NULL,
+    tickets      bigint NOT NULL,
+    stake        bigint NOT NULL,
+    voids        bigint NOT NULL,
+    voided_stake bigint NOT NULL,
+    PRIMARY KEY (draw_id, agent_id)
+) WITH (fillfactor = 50);
+
+-- Live stake per bet: straight by number, rambolito by its sorted number.
+CREATE TABLE exposures (
+    draw_id integer NOT NULL,
+    play    text NOT NULL,
+    key     text NOT NULL,
+    stake   bigint NOT NULL,
+    PRIMARY KEY (draw_id, play, key)
+) WITH (fillfactor = 50);
+
+-- ── the gate, as the database last knew it ──────────────────────────────────────────────────────────────────────
+
+CREATE TABLE gate_state (
+    one_row       boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    generation    bigint NOT NULL DEFAULT 0,
+    run_id        text,
+    replid        text,
+    round         bigint NOT NULL DEFAULT 0,   -- raised to ask every witness slot what it knows
+    reconciled_at timestamptz
+);
+
+CREATE TABLE witness_slots (
+    slot      text PRIMARY KEY,                -- "<host>/<number>"
+    round     bigint NOT NULL DEFAULT 0,       -- the last round that it answered
+    listed_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE witnesses (
+    slot   text NOT NULL REFERENCES witness_slots ON DELETE CASCADE,
+    draw   text NOT NULL,                      -- its name
+    serial bigint NOT NULL,
+    sub    integer NOT NULL,
+    PRIMARY KEY (slot, draw)
+);
+
+-- ── seal ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE seals (
+    draw_id     integer PRIMARY KEY REFERENCES draws,
+    tree_size   bigint NOT NULL,
+    merkle_root bytea NOT NULL CHECK (length(merkle_root) = 32),
+    sealed_at   timestamptz NOT NULL DEFAULT now(),
+    late        boolean NOT NULL,
+    reason      text,                          -- of a late seal
+    restored    bigint NOT NULL,               -- leaves that the journal had back from the database
+    gaps        jsonb NOT NULL,                -- [[first, last], …]
+    tickets     bigint NOT NULL,
+    voided      bigint NOT NULL,
+    stake       bigint NOT NULL,               -- of the tickets that count
+    CHECK (late = (reason IS NOT NULL))
+);
+
+-- Roots of the aligned blocks of 1,024 leaves: a proof reads one block and these, not the draw.
+CREATE TABLE seal_blocks (
+    draw_id integer NOT NULL REFERENCES seals,
+    block   integer NOT NULL,
+    hash    bytea NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (draw_id, block)
+);
+
+-- How many records of a draw's journal were written back from the database by rebuilds.
+CREATE TABLE restorations (
+    draw_id    integer NOT NULL REFERENCES draws,
+    generation bigint NOT NULL,
+    records    bigint NOT NULL,
+    PRIMARY KEY (draw_id, generation)
+);
+
+CREATE TABLE seal_failures (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    draw_id    integer NOT NULL REFERENCES draws,
+    failed_at  timestamptz NOT NULL DEFAULT now(),
+    difference jsonb NOT NULL
+);
+CREATE INDEX seal_failures_of_draw ON seal_failures (draw_id, failed_at);
+
+-- ── result and settlement ───────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE results (
+    draw_id      integer NOT NULL REFERENCES draws,
+    version      integer NOT NULL CHECK (version > 0),
+    number       text NOT NULL,
+    entered_by   bigint NOT NULL REFERENCES users,
+    entered_at   timestamptz NOT NULL,
+    confirmed_by bigint NOT NULL REFERENCES users,
+    confirmed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (draw_id, version),
+    CHECK (entered_by <> confirmed_by)
+);
+
+CREATE TABLE settlement_steps (
+    draw_id     integer NOT NULL,
+    version     integer NOT NULL,
+    name        text NOT NULL,
+    ordinal     smallint NOT NULL,
+    status      text NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'done')),
+    started_at  timestamptz,
+    finished_at timestamptz,
+    PRIMARY KEY (draw_id, version, name),
+    FOREIGN KEY (draw_id, version) REFERENCES results,
+    CHECK ((finished_at IS NOT NULL) = (status = 'done'))
+);
+
+CREATE TABLE winners (
+    draw_id  integer NOT NULL,
+    version  integer NOT NULL,
+    serial   bigint NOT NULL,
+    line_no  smallint NOT NULL,
+    agent_id bigint NOT NULL,
+    play     text NOT NULL,
+    number   text NOT NULL,
+    stake    bigint NOT NULL,
+    prize    bigint NOT NULL CHECK (prize > 0),
+    PRIMARY KEY (draw_id, version, serial, line_no),
+    FOREIGN KEY (draw_id, version) REFERENCES results
+);
+
+CREATE TABLE draw_reports (
+    draw_id integer NOT NULL,
+    version integer NOT NULL,
+    body    jsonb NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (draw_id, version),
+    FOREIGN KEY (draw_id, version) REFERENCES results
+);
+
+-- ── ledger ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CREATE TABLE accounts (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind    text NOT NULL CHECK (kind IN ('wallet', 'cash', 'sales', 'prizes', 'prizes_owed')),
+    user_id bigint REFERENCES users,           -- whose wallet; null: a house account, one of its kind
+    UNIQUE NULLS NOT DISTINCT (kind, user_id),
+    CHECK ((kind = 'wallet') = (user_id IS NOT NULL))
+);
+
+CREATE TABLE entries (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind    text NOT NULL CHECK (kind IN ('load', 'remittance', 'shortage', 'correction', 'sale', 'void', 'refund', 'prizes')),
+    draw_id integer REFERENCES draws,
+    version integer,                           -- of the result, for prizes
+    made_by bigint REFERENCES users,
+    note    text,
+    made_at timestamptz NOT NULL DEFAULT now(),
+    xact    xid8 NOT NULL DEFAULT pg_current_xact_id()
+);
+CREATE INDEX entries_of_draw ON entries (draw_id, kind);
+CREATE UNIQUE INDEX entries_refund_once ON entries (draw_id) WHERE kind = 'refund';
+CREATE UNIQUE INDEX entries_prizes_once ON entries (draw_id, version) WHERE kind = 'prizes';
+
+-- A positive amount is owed by the house to the account (credit), a negative one the other way (debit).
+CREATE TABLE postings (
+    entry_id   bigint NOT NULL REFERENCES entries,
+    account_id bigint NOT NULL REFERENCES accounts,
+    amount     bigint NOT NULL CHECK (amount <> 0),
+    PRIMARY KEY (entry_id, account_id)
+);
+CREATE INDEX postings_of_account ON postings (account_id, entry_id);
+
+-- The zero sum is looked at once per entry, at commit: on postings it would be quadratic.
+CREATE FUNCTION entry_is_balanced() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+BEGIN
+    IF (SELECT coalesce(sum(amount), 1) FROM postings WHERE entry_id = NEW.id) <> 0 THEN
+        RAISE EXCEPTION 'entry % does not balance', NEW.id USING ERRCODE = 'DB001';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER entry_is_balanced AFTER INSERT ON entries DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION entry_is_balanced();
+
+-- With the check at commit done, no later transaction may add to an entry.
+CREATE FUNCTION postings_are_of_this_transaction() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM added JOIN entries ON entries.id = added.entry_id
+               WHERE entries.xact <> pg_current_xact_id()) THEN
+        RAISE EXCEPTION 'postings belong to the transaction of their entry' USING ERRCODE = 'DB002';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER postings_are_of_this_transaction AFTER INSERT ON postings REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION postings_are_of_this_transaction();
+
+-- ── partitions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Makes the month's partitions of tickets and lines if they are missing. Attaching a finished table takes a weaker
+-- lock on the parent than CREATE … PARTITION OF, so that drains of other months go on.
+CREATE FUNCTION ensure_partitions(day date) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    parent text;
+    child  text;
+    first  date := date_trunc('month', day);
+BEGIN
+    FOREACH parent IN ARRAY ARRAY['tickets', 'ticket_lines'] LOOP
+        child := parent || to_char(first, '_YYYY_MM');
+        IF to_regclass(child) IS NULL THEN
+            PERFORM pg_advisory_xact_lock(hashtext('ensure_partitions'));
+            IF to_regclass(child) IS NULL THEN
+                EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)', child, parent);
+                EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                               parent, child, first, (first + interval '1 month')::date);
+            END IF;
+        END IF;
+    END LOOP;
+END $$;
+
+CREATE FUNCTION analyze_tickets(day date) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+BEGIN
+    EXECUTE format('ANALYZE %I, %I', 'tickets' || to_char(day, '_YYYY_MM'), 'ticket_lines' || to_char(day, '_YYYY_MM'));
+END $$;
+
+-- ── first rows, grants ──────────────────────────────────────────────────────────────────────────────────────────
+
+INSERT INTO gate_state DEFAULT VALUES;
+INSERT INTO accounts (kind) VALUES ('cash'), ('sales'), ('prizes'), ('prizes_owed');
+
+GRANT USAGE ON SCHEMA public TO drawbreak_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO drawbreak_app;
+-- What is written stays written: not even the application can change what was sold, booked, sealed or drawn.
+REVOKE UPDATE, DELETE ON tickets, ticket_lines, voids, gaps, closings, accounts, entries, postings, seals, seal_blocks,
+    seal_failures, restorations, results, winners, draw_reports FROM drawbreak_app;
+REVOKE DELETE ON users, wallets, wallet_outbox, games, draws, intents, positions, dead_letters, gate_state FROM drawbreak_app;
+REVOKE ALL ON FUNCTION ensure_partitions(date), analyze_tickets(date) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ensure_partitions(date), analyze_tickets(date) TO drawbreak_app;

@@ -1,0 +1,1 @@
+"""Tables, each with its named queries, and the session factory. Imports rules and runtime only."""

@@ -1,0 +1,184 @@
+"""Bulk statements between the journal and the database: storing a batch, and reading a draw back in journal order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date as Date
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+READ_ROWS = 5_000
+_AT = "timestamptz 'epoch' + ({}) * interval '1 millisecond'"
+
+
+class StoredTicket(NamedTuple):
+    """A ticket read back; `id` is 32 hex digits, `lines` as a journal record holds them ("s046:1000,r123:500")."""
+
+    serial: int
+    id: str
+    agent_id: int
+    accepted_ms: int
+    available: int
+    stake: int
+    lines: str
+
+
+def insert_tickets(session: Session, draw_id: int, day: Date, rows: Sequence[Sequence[Any]]) -> set[int]:
+    """Stores (serial, id, agent, accepted ms, stake, available) rows; gives the serials that were not there before."""
+    columns = list(zip(*rows, strict=True))
+    statement = text(
+        f"""
+        INSERT INTO tickets (draw_date, draw_id, serial, id, agent_id, accepted_at, stake, available)
+        SELECT :day, :draw, serial, id::uuid, agent, {_AT.format("ms")}, stake, available
+        FROM unnest(CAST(:serials AS bigint[]), CAST(:ids AS text[]), CAST(:agents AS bigint[]), CAST(:ms AS bigint[]),
+                    CAST(:stakes AS bigint[]), CAST(:available AS bigint[])) AS t(serial, id, agent, ms, stake, available)
+        ON CONFLICT (draw_date, draw_id, serial) DO NOTHING RETURNING serial
+        """
+    )
+    names = ("serials", "ids", "agents", "ms", "stakes", "available")
+    values = {"day": day, "draw": draw_id} | {n: list(c) for n, c in zip(names, columns, strict=True)}
+    return set(session.scalars(statement, values))
+
+
+def insert_lines(session: Session, draw_id: int, day: Date, rows: Sequence[Sequence[Any]]) -> None:
+    """Stores (serial, line number, play, number, stake) rows."""
+    columns = list(zip(*rows, strict=True))
+    statement = text(
+        """
+        INSERT INTO ticket_lines (draw_date, draw_id, serial, line_no, play, number, stake)
+        SELECT :day, :draw, * FROM unnest(CAST(:serials AS bigint[]), CAST(:line_nos AS smallint[]), CAST(:plays AS text[]),
+                                          CAST(:numbers AS text[]), CAST(:stakes AS bigint[]))
+        """
+    )
+    names = ("serials", "line_nos", "plays", "numbers", "stakes")
+    session.execute(
+        statement, {"day": day, "draw": draw_id} | {n: list(c) for n, c in zip(names, columns, strict=True)}
+    )
+
+
+def insert_void(session: Session, draw_id: int, row: dict[str, Any]) -> bool:
+    """Stores a void or cancel (serial, sub, kind, ticket_serial, ticket_id, agent_id, stake, ms, reason); False: it was there."""
+    statement = text(
+        f"""
+        INSERT INTO voids (draw_id, serial, sub, kind, ticket_serial, ticket_id, agent_id, stake, made_at, reason)
+        VALUES (:draw, :serial, :sub, :kind, :ticket_serial, CAST(:ticket_id AS uuid), :agent_id, :stake,
+                {_AT.format(":ms")}, :reason)
+        ON CONFLICT (draw_id, serial, sub) DO NOTHING RETURNING 1
+        """
+    )
+    return session.execute(statement, {"draw": draw_id, **row}).first() is not None
+
+
+def insert_gap(session: Session, draw_id: int, first: int, last: int, made_ms: int) -> None:
+    """Stores a gap; one that is there already stays as it is."""
+    statement = f"""
+        INSERT INTO gaps (draw_id, first_serial, last_serial, made_at) VALUES (:draw, :first, :last, {_AT.format(":ms")})
+        ON CONFLICT (draw_id, last_serial) DO NOTHING"""
+    session.execute(text(statement), {"draw": draw_id, "first": first, "last": last, "ms": made_ms})
+
+
+def insert_closing(session: Session, draw_id: int, row: dict[str, Any]) -> None:
+    """Stores the close marker (serial, sub, ms, tickets, stake, voids, voided_stake, why)."""
+    statement = f"""
+        INSERT INTO closings (draw_id, serial, sub, made_at, tickets, stake, voids, voided_stake, why)
+        VALUES (:draw, :serial, :sub, {_AT.format(":ms")}, :tickets, :stake, :voids, :voided_stake, :why)
+        ON CONFLICT (draw_id) DO NOTHING"""
+    session.execute(text(statement), {"draw": draw_id, **row})
+
+
+def add_sums(
+    session: Session,
+    draw_id: int,
+    agents: dict[int, tuple[int, int, int, int]],
+    exposure: dict[tuple[str, str], int],
+) -> None:
+    """Adds (tickets, stake, voids, voided stake) per agent and live stake per (play, key) to the draw's sums."""
+    if agents:
+        session.execute(
+            text(
+                """
+                INSERT INTO agent_sums AS s (draw_id, agent_id, tickets, stake, voids, voided_stake)
+                SELECT :draw, * FROM unnest(CAST(:agents AS bigint[]), CAST(:tickets AS bigint[]), CAST(:stakes AS bigint[]),
+                                            CAST(:voids AS bigint[]), CAST(:voided AS bigint[]))
+                ON CONFLICT (draw_id, agent_id) DO UPDATE SET
+                    tickets = s.tickets + excluded.tickets, stake = s.stake + excluded.stake,
+                    voids = s.voids + excluded.voids, voided_stake = s.voided_stake + excluded.voided_stake
+                """
+            ),
+            {"draw": draw_id, "agents": list(agents)}
+            | {
+                name: list(column)
+                for name, column in zip(
+                    ("tickets", "stakes", "voids", "voided"), zip(*agents.values(), strict=True), strict=True
+                )
+            },
+        )
+    if exposure:
+        session.execute(
+            text(
+                """
+                INSERT INTO exposures AS e (draw_id, play, key, stake)
+                SELECT :draw, * FROM unnest(CAST(:plays AS text[]), CAST(:keys AS text[]), CAST(:stakes AS bigint[]))
+                ON CONFLICT (draw_id, play, key) DO UPDATE SET stake = e.stake + excluded.stake
+                """
+            ),
+            {
+                "draw": draw_id,
+                "plays": [play for play, _ in exposure],
+                "keys": [key for _, key in exposure],
+                "stakes": list(exposure.values()),
+            },
+        )
+
+
+_LINES = """(SELECT string_agg(left(l.play, 1) || l.number || ':' || l.stake, ',' ORDER BY l.line_no) FROM ticket_lines l
+             WHERE l.draw_date = t.draw_date AND l.draw_id = t.draw_id AND l.serial = t.serial)"""
+
+
+def read_tickets(
+    session: Session, draw_id: int, day: Date, first: int = 1, last: int | None = None
+) -> Iterator[StoredTicket]:
+    """The draw's tickets with serials from `first` to `last` in serial order, streamed with flat memory."""
+    statement = text(
+        f"""
+        SELECT t.serial, replace(t.id::text, '-', ''), t.agent_id,
+               CAST(extract(epoch FROM t.accepted_at) * 1000 AS bigint), t.available, t.stake, coalesce({_LINES}, '')
+        FROM tickets t WHERE t.draw_date = :day AND t.draw_id = :draw AND t.serial >= :first
+             AND (CAST(:last AS bigint) IS NULL OR t.serial <= :last)
+        ORDER BY t.serial
+        """
+    )
+    rows = session.execute(
+        statement,
+        {"day": day, "draw": draw_id, "first": first, "last": last},
+        execution_options={"stream_results": True, "yield_per": READ_ROWS},
+    )
+    for row in rows:
+        yield StoredTicket(*row)
+
+
+def read_ids(session: Session, draw_id: int, day: Date) -> Iterator[tuple[str, int]]:
+    """(id as 32 hex digits, serial) of every ticket of the draw, streamed."""
+    statement = text("SELECT replace(id::text, '-', ''), serial FROM tickets WHERE draw_date = :day AND draw_id = :draw")
+    rows = session.execute(
+        statement,
+        {"day": day, "draw": draw_id},
+        execution_options={"stream_results": True, "yield_per": READ_ROWS},
+    )
+    for ticket_id, serial in rows:
+        yield ticket_id, serial
+
+
+def count_records(session: Session, draw_id: int, day: Date) -> int:
+    """How many journal records of the draw the database holds in one form or another, the open record not counted."""
+    statement = text(
+        """
+        SELECT (SELECT count(*) FROM tickets WHERE draw_date = :day AND draw_id = :draw)
+             + (SELECT count(*) FROM voids WHERE draw_id = :draw) + (SELECT count(*) FROM gaps WHERE draw_id = :draw)
+             + (SELECT count(*) FROM closings WHERE draw_id = :draw)
+             + (SELECT count(*) FROM dead_letters WHERE draw_id = :draw AND status = 'waiting')
+        """
+    )
+    return int(session.execute(statement, {"day": day, "draw": draw_id}).scalar_one())

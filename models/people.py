@@ -1,0 +1,160 @@
+"""Users as a tree, their wallets, and what loosens credit on its way to the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Text,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, Big, Instant, Json, Str
+
+
+class User(Base):
+    """One person. `ancestors` runs from the root down to the parent."""
+
+    __tablename__ = "users"
+
+    id: Mapped[Big] = mapped_column(primary_key=True)
+    username: Mapped[Str]
+    password_hash: Mapped[Str]
+    role: Mapped[Str]
+    parent_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id"))
+    ancestors: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    status: Mapped[Str] = mapped_column(server_default="active")
+    full_name: Mapped[str | None] = mapped_column(Text)
+    phone: Mapped[str | None] = mapped_column(Text)
+    address: Mapped[str | None] = mapped_column(Text)
+    commission_bp: Mapped[int] = mapped_column(Integer, server_default="0")
+    created_at: Mapped[Instant] = mapped_column(server_default=func.now())
+
+
+class Wallet(Base):
+    """An agent's credit in centavos. `outbox_seq` is the number of the last row in `wallet_outbox`."""
+
+    __tablename__ = "wallets"
+
+    user_id: Mapped[Big] = mapped_column(ForeignKey("users.id"), primary_key=True, autoincrement=False)
+    balance: Mapped[Big] = mapped_column(server_default="0")
+    credit_limit: Mapped[Big] = mapped_column(server_default="0")
+    outbox_seq: Mapped[Big] = mapped_column(server_default="0")
+
+
+class WalletOutbox(Base):
+    """What loosened a wallet, waiting for the gate or applied there."""
+
+    __tablename__ = "wallet_outbox"
+    __table_args__ = (PrimaryKeyConstraint("user_id", "seq"),)
+
+    user_id: Mapped[Big] = mapped_column(ForeignKey("wallets.user_id"))
+    seq: Mapped[Big]
+    amount: Mapped[Big]
+    reason: Mapped[Str]
+    created_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    applied_at: Mapped[Instant | None]
+
+
+class IdempotencyKey(Base):
+    """The first answer to a call that carried this key, replayed for 48 hours."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (PrimaryKeyConstraint("user_id", "key"),)
+
+    user_id: Mapped[Big] = mapped_column(ForeignKey("users.id"))
+    key: Mapped[Str]
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[int] = mapped_column(Integer)
+    body: Mapped[Json]
+    created_at: Mapped[Instant] = mapped_column(server_default=func.now())
+
+
+def user_by_name(session: Session, username: str) -> User | None:
+    """The user of that name, in any letter case."""
+    return session.scalar(select(User).where(User.username == username.lower()))
+
+
+def subtree_user(session: Session, top: User, user_id: int) -> User | None:
+    """The user if he stands at or below `top`; an operator, outside the tree, sees everyone."""
+    user = session.get(User, user_id)
+    if user is None or top.role == "operator" or user.id == top.id or top.id in user.ancestors:
+        return user
+    return None
+
+
+def subtree_page(session: Session, top: User, limit: int, before: int | None) -> Sequence[User]:
+    """Up to `limit` users at or below `top`, newest first, with ids under `before`."""
+    query = select(User).order_by(User.id.desc()).limit(limit)
+    if top.role != "operator":
+        query = query.where(or_(User.id == top.id, User.ancestors.contains([top.id])))
+    if before is not None:
+        query = query.where(User.id < before)
+    return session.scalars(query).all()
+
+
+def lock_wallets(session: Session, user_ids: Sequence[int]) -> None:
+    """Locks wallets in the order of their ids, in a statement of its own: any other order deadlocks."""
+    session.execute(
+        text("SELECT 1 FROM wallets WHERE user_id = ANY(:ids) ORDER BY user_id FOR UPDATE"),
+        {"ids": list(user_ids)},
+    )
+
+
+def loosen(session: Session, amounts: dict[int, int], reason: str) -> None:
+    """Numbers one outbox row per wallet for `amounts` (user id → centavos > 0). The wallets must be locked."""
+    session.execute(
+        text(
+            """
+            WITH asked AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:amounts AS bigint[])) AS a(user_id, amount)),
+            numbered AS (
+                UPDATE wallets SET outbox_seq = outbox_seq + 1 FROM asked
+                WHERE wallets.user_id = asked.user_id RETURNING wallets.user_id, outbox_seq, asked.amount)
+            INSERT INTO wallet_outbox (user_id, seq, amount, reason)
+            SELECT user_id, outbox_seq, amount, :reason FROM numbered
+            """
+        ),
+        {"ids": list(amounts), "amounts": list(amounts.values()), "reason": reason},
+    )
+
+
+def add_to_balances(session: Session, amounts: dict[int, int]) -> None:
+    """Adds centavos (signed) to wallets that `lock_wallets` holds."""
+    session.execute(
+        text(
+            """
+            UPDATE wallets SET balance = balance + a.amount
+            FROM unnest(CAST(:ids AS bigint[]), CAST(:amounts AS bigint[])) AS a(user_id, amount)
+            WHERE wallets.user_id = a.user_id
+            """
+        ),
+        {"ids": list(amounts), "amounts": list(amounts.values())},
+    )
+
+
+def waiting_outbox(session: Session, user_id: int | None = None, limit: int = 1000) -> Sequence[WalletOutbox]:
+    """Outbox rows that the gate has not confirmed, in the order in which they must be applied."""
+    query = select(WalletOutbox).where(WalletOutbox.applied_at.is_(None))
+    if user_id is not None:
+        query = query.where(WalletOutbox.user_id == user_id)
+    return session.scalars(query.order_by(WalletOutbox.user_id, WalletOutbox.seq).limit(limit)).all()
+
+
+def mark_applied(session: Session, user_id: int, up_to_seq: int) -> None:
+    """Records that the gate holds every outbox row of the wallet up to that number."""
+    session.execute(
+        update(WalletOutbox)
+        .where(WalletOutbox.user_id == user_id, WalletOutbox.seq <= up_to_seq, WalletOutbox.applied_at.is_(None))
+        .values(applied_at=func.now())
+    )

@@ -1,0 +1,190 @@
+"""Seals, results, the steps of a settlement, winners and draw reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date as Date
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Text,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, Big, Instant, Json, Str
+
+
+class Seal(Base):
+    """The published root over a draw's tickets and gaps in the order of their serials."""
+
+    __tablename__ = "seals"
+
+    draw_id: Mapped[int] = mapped_column(ForeignKey("draws.id"), primary_key=True, autoincrement=False)
+    tree_size: Mapped[Big]
+    merkle_root: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    late: Mapped[bool] = mapped_column(Boolean)
+    reason: Mapped[str | None] = mapped_column(Text)
+    restored: Mapped[Big]
+    gaps: Mapped[Json]
+    tickets: Mapped[Big]
+    voided: Mapped[Big]
+    stake: Mapped[Big]
+
+
+class SealBlock(Base):
+    """The root of one aligned block of leaves."""
+
+    __tablename__ = "seal_blocks"
+    __table_args__ = (PrimaryKeyConstraint("draw_id", "block"),)
+
+    draw_id: Mapped[int] = mapped_column(ForeignKey("seals.draw_id"))
+    block: Mapped[int] = mapped_column(Integer)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Restoration(Base):
+    """Records of a draw's journal that a rebuild wrote back from the database."""
+
+    __tablename__ = "restorations"
+    __table_args__ = (PrimaryKeyConstraint("draw_id", "generation"),)
+
+    draw_id: Mapped[int] = mapped_column(ForeignKey("draws.id"))
+    generation: Mapped[Big]
+    records: Mapped[Big]
+
+
+class SealFailure(Base):
+    """An attempt to seal that found the two sources different."""
+
+    __tablename__ = "seal_failures"
+
+    id: Mapped[Big] = mapped_column(primary_key=True)
+    draw_id: Mapped[int] = mapped_column(ForeignKey("draws.id"))
+    failed_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    difference: Mapped[Json]
+
+
+class Result(Base):
+    """A result that two persons entered alike."""
+
+    __tablename__ = "results"
+    __table_args__ = (PrimaryKeyConstraint("draw_id", "version"),)
+
+    draw_id: Mapped[int] = mapped_column(ForeignKey("draws.id"))
+    version: Mapped[int] = mapped_column(Integer)
+    number: Mapped[Str]
+    entered_by: Mapped[Big] = mapped_column(ForeignKey("users.id"))
+    entered_at: Mapped[Instant]
+    confirmed_by: Mapped[Big] = mapped_column(ForeignKey("users.id"))
+    confirmed_at: Mapped[Instant] = mapped_column(server_default=func.now())
+
+
+class SettlementStep(Base):
+    """One named step of settling a version of the result."""
+
+    __tablename__ = "settlement_steps"
+    __table_args__ = (PrimaryKeyConstraint("draw_id", "version", "name"),)
+
+    draw_id: Mapped[int] = mapped_column(Integer)
+    version: Mapped[int] = mapped_column(Integer)
+    name: Mapped[Str]
+    ordinal: Mapped[int] = mapped_column(SmallInteger)
+    status: Mapped[Str] = mapped_column(server_default="waiting")
+    started_at: Mapped[Instant | None]
+    finished_at: Mapped[Instant | None]
+
+
+class Winner(Base):
+    """A winning line of a version of the result."""
+
+    __tablename__ = "winners"
+    __table_args__ = (PrimaryKeyConstraint("draw_id", "version", "serial", "line_no"),)
+
+    draw_id: Mapped[int] = mapped_column(Integer)
+    version: Mapped[int] = mapped_column(Integer)
+    serial: Mapped[Big]
+    line_no: Mapped[int] = mapped_column(SmallInteger)
+    agent_id: Mapped[Big]
+    play: Mapped[Str]
+    number: Mapped[Str]
+    stake: Mapped[Big]
+    prize: Mapped[Big]
+
+
+class DrawReport(Base):
+    """The report of a settled draw."""
+
+    __tablename__ = "draw_reports"
+    __table_args__ = (PrimaryKeyConstraint("draw_id", "version"),)
+
+    draw_id: Mapped[int] = mapped_column(Integer)
+    version: Mapped[int] = mapped_column(Integer)
+    body: Mapped[Json]
+    made_at: Mapped[Instant] = mapped_column(server_default=func.now())
+
+
+def block_hashes(session: Session, draw_id: int) -> list[bytes]:
+    """The roots of the sealed draw's blocks of leaves, in order."""
+    query = select(SealBlock.hash).where(SealBlock.draw_id == draw_id).order_by(SealBlock.block)
+    return list(session.scalars(query))
+
+
+def insert_winners(
+    session: Session, draw_id: int, day: Date, version: int, bets: Sequence[tuple[str, str, int]]
+) -> None:
+    """Stores the lines that won, by (play, number as bet, centavos paid per centavo). Voided tickets win nothing.
+
+    Goes by the index on (draw, play, number): the cost follows the winners, not the draw.
+    """
+    session.execute(
+        text(
+            """
+            INSERT INTO winners (draw_id, version, serial, line_no, agent_id, play, number, stake, prize)
+            SELECT :draw, :version, l.serial, l.line_no, t.agent_id, l.play, l.number, l.stake, l.stake * w.pay
+            FROM unnest(CAST(:plays AS text[]), CAST(:numbers AS text[]), CAST(:pays AS bigint[])) AS w(play, number, pay)
+            JOIN ticket_lines l
+              ON l.draw_date = :day AND l.draw_id = :draw AND l.play = w.play AND l.number = w.number
+            JOIN tickets t ON t.draw_date = :day AND t.draw_id = :draw AND t.serial = l.serial
+            WHERE NOT EXISTS (SELECT 1 FROM voids v WHERE v.draw_id = :draw AND v.ticket_serial = l.serial AND v.stake > 0)
+            """
+        ),
+        {
+            "draw": draw_id,
+            "day": day,
+            "version": version,
+            "plays": [play for play, _, _ in bets],
+            "numbers": [number for _, number, _ in bets],
+            "pays": [pay for _, _, pay in bets],
+        },
+    )
+
+
+def steps_of(session: Session, draw_id: int, version: int) -> Sequence[SettlementStep]:
+    """The steps of settling that version, in their order."""
+    query = select(SettlementStep).where(SettlementStep.draw_id == draw_id, SettlementStep.version == version)
+    return session.scalars(query.order_by(SettlementStep.ordinal)).all()
+
+
+def totals_of_winners(session: Session, draw_id: int, version: int) -> tuple[int, int]:
+    """(winning tickets, prizes in centavos) of that version."""
+    query = select(func.count(func.distinct(Winner.serial)), func.coalesce(func.sum(Winner.prize), 0))
+    tickets, prizes = session.execute(query.where(Winner.draw_id == draw_id, Winner.version == version)).one()
+    return int(tickets), int(prizes)
+
+
+def prizes_of(session: Session, draw_id: int, version: int, serials: Sequence[int]) -> dict[int, int]:
+    """Prize in centavos by serial, for those of `serials` that win."""
+    query = select(Winner.serial, func.sum(Winner.prize, type_=BigInteger)).where(
+        Winner.draw_id == draw_id, Winner.version == version, Winner.serial.in_(serials)
+    )
+    return {serial: int(prize) for serial, prize in session.execute(query.group_by(Winner.serial))}

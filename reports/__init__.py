@@ -1,0 +1,1 @@
+"""Documents made from what is settled. Imports intake, models, rules and runtime."""

@@ -1,0 +1,245 @@
+"""The one tree of errors that people and terminals can meet.
+
+Each class has its stable code (the `code` of a problem document); its docstring is the message that is
+shown when the place that raises it has nothing better to say. The HTTP status of a code is the API's affair.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, TypedDict
+
+
+class FieldError(TypedDict):
+    """One bad field of a request: its path (`lines.0.number`) and what is wrong with it."""
+
+    path: str
+    message: str
+
+
+class Problem(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str]
+    detail: str
+    errors: list[FieldError]
+    extra: dict[str, object]
+
+    def __init__(
+        self, detail: str | None = None, *, errors: Sequence[FieldError] = (), **extra: object
+    ) -> None:
+        """`extra` holds further members of the problem document: available, lines, retry_after (seconds)."""
+        # Without docstrings (python -OO) the code alone still tells which problem it is.
+        self.detail = detail or " ".join((type(self).__doc__ or self.code).split())
+        self.errors = list(errors)
+        self.extra = extra
+        super().__init__(self.detail)
+
+
+# Who is asking
+
+
+class BadCredentials(Problem):
+    """The username or the password is wrong."""
+
+    code = "bad_credentials"
+
+
+class BadToken(Problem):
+    """The token is missing or cannot be read."""
+
+    code = "bad_token"
+
+
+class TokenExpired(Problem):
+    """The token has expired; refresh it and ask again."""
+
+    code = "token_expired"
+
+
+class TokenRevoked(Problem):
+    """The token has been revoked; log in again."""
+
+    code = "token_revoked"
+
+
+class Forbidden(Problem):
+    """Your role does not allow this."""
+
+    code = "forbidden"
+
+
+class SamePerson(Problem):
+    """A second person has to confirm this."""
+
+    code = "same_person"
+
+
+class UsernameTaken(Problem):
+    """This username is taken."""
+
+    code = "username_taken"
+
+
+# What is asked
+
+
+class NotFound(Problem):
+    """There is no such thing here."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(Problem):
+    """This address does not take that method."""
+
+    code = "method_not_allowed"
+
+
+class UnsupportedMediaType(Problem):
+    """The body has to be application/json."""
+
+    code = "unsupported_media_type"
+
+
+class TooLarge(Problem):
+    """The body is too large."""
+
+    code = "too_large"
+
+
+class Invalid(Problem):
+    """The request is not valid."""
+
+    code = "invalid"
+
+
+class KeyReused(Problem):
+    """This Idempotency-Key was used before with another body."""
+
+    code = "key_reused"
+
+
+class SlowDown(Problem):
+    """Too many requests; wait and ask again."""
+
+    code = "slow_down"
+
+
+# Sales and tickets
+
+
+class IdCancelled(Problem):
+    """A ticket with this id was cancelled; the id cannot be used again."""
+
+    code = "id_cancelled"
+
+
+class IdConflict(Problem):
+    """This id belongs to a ticket with other content or of another agent."""
+
+    code = "id_conflict"
+
+
+class NoSuchDraw(Problem):
+    """There is no such draw."""
+
+    code = "no_such_draw"
+
+
+class CutoffPassed(Problem):
+    """The draw has stopped selling."""
+
+    code = "cutoff_passed"
+
+
+class DrawNotOpen(Problem):
+    """The draw is not open."""
+
+    code = "draw_not_open"
+
+
+class AgentSuspended(Problem):
+    """This agent is suspended."""
+
+    code = "agent_suspended"
+
+
+class InsufficientCredit(Problem):
+    """The agent's credit does not cover this ticket."""
+
+    code = "insufficient_credit"
+
+
+class SoldOut(Problem):
+    """The draw's limits leave too little for some of the lines."""
+
+    code = "sold_out"
+
+
+class VoidWindowOver(Problem):
+    """This ticket can no longer be voided."""
+
+    code = "void_window_over"
+
+
+class AlreadyVoided(Problem):
+    """This ticket is voided already."""
+
+    code = "already_voided"
+
+
+# Draws and results
+
+
+class DrawExists(Problem):
+    """This draw exists already."""
+
+    code = "draw_exists"
+
+
+class WrongState(Problem):
+    """The state of the draw does not allow this."""
+
+    code = "wrong_state"
+
+
+class NotSealed(Problem):
+    """The draw is not sealed yet."""
+
+    code = "not_sealed"
+
+
+class OtherDraw(Problem):
+    """Date and time are not those of this draw."""
+
+    code = "other_draw"
+
+
+class TooEarly(Problem):
+    """The draw has not been drawn yet."""
+
+    code = "too_early"
+
+
+class NumbersDiffer(Problem):
+    """The two entries differ; both are dropped. Enter the result again."""
+
+    code = "numbers_differ"
+
+
+# Parts that are away
+
+
+class IntakeUnavailable(Problem):
+    """Sales cannot be taken right now; ask again with the same id."""
+
+    code = "intake_unavailable"
+
+
+class DatabaseUnavailable(Problem):
+    """The database cannot be reached right now; try again."""
+
+    code = "database_unavailable"
+
+
+# The gate's script answers with a code: this finds its class.
+PROBLEMS: dict[str, type[Problem]] = {problem.code: problem for problem in Problem.__subclasses__()}

@@ -1,0 +1,74 @@
+"""Who may do what. Whose things (the subtree) is another question, answered where they are looked up."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """superadmin > admin > coordinator > agent, a tree; an operator stands outside it and only reads."""
+
+    SUPERADMIN = "superadmin"
+    ADMIN = "admin"
+    COORDINATOR = "coordinator"
+    AGENT = "agent"
+    OPERATOR = "operator"
+
+
+# Higher is above. An operator is above nobody.
+RANK: dict[Role, int] = {
+    Role.SUPERADMIN: 4,
+    Role.ADMIN: 3,
+    Role.COORDINATOR: 2,
+    Role.AGENT: 1,
+    Role.OPERATOR: 0,
+}
+
+_SUPERADMIN = frozenset({Role.SUPERADMIN})
+_ADMINS = _SUPERADMIN | {Role.ADMIN}
+_COORDINATORS = _ADMINS | {Role.COORDINATOR}
+_AGENT = frozenset({Role.AGENT})
+_ALL = frozenset(Role)
+# An operator reads everything that an administrator reads, and changes nothing.
+_ADMINS_READ = _ADMINS | {Role.OPERATOR}
+_COORDINATORS_READ = _COORDINATORS | {Role.OPERATOR}
+
+ACTIONS: dict[str, frozenset[Role]] = {
+    "user.create": _COORDINATORS,
+    "user.read": _COORDINATORS_READ,
+    "credit.load": _COORDINATORS,
+    "draw.create": _ADMINS,
+    "draw.move_cutoff": _ADMINS,
+    "draw.close": _ADMINS,
+    "draw.void": _ADMINS,
+    "draw.seal_late": _SUPERADMIN,
+    "result.enter": _ADMINS,
+    "correction": _ADMINS,
+    "settlement.read": _ADMINS_READ,
+    "settlement.resume": _ADMINS,
+    "sales.read": _COORDINATORS_READ,
+    "ticket.sell": _AGENT,
+    "ticket.void": _AGENT,
+    "ticket.cancel": _AGENT,
+    "ticket.read": _ALL,
+    "seal.details": _ALL,
+    "dead_letters.read": _ADMINS_READ,
+}
+
+# Nobody gives a rank above their own, and their own only a superadmin, or a coordinator to someone below.
+# An operator sees as much as an administrator does, so only administrators make one.
+_MAKES: dict[Role, frozenset[Role]] = {
+    Role.SUPERADMIN: _ALL,
+    Role.ADMIN: frozenset({Role.COORDINATOR, Role.AGENT, Role.OPERATOR}),
+    Role.COORDINATOR: frozenset({Role.COORDINATOR, Role.AGENT}),
+    Role.AGENT: frozenset(),
+    Role.OPERATOR: frozenset(),
+}
+
+
+def may(role: Role, action: str) -> bool:
+    """Whether the role may do the action at all. KeyError: no such action (a mistake of ours, never a no)."""
+    return role in ACTIONS[action]
+
+
+def may_create(actor_role: Role, new_role: Role) -> bool:
+    """Whether someone of the first role may make a user of the second."""
+    return new_role in _MAKES[actor_role]

@@ -1,0 +1,4 @@
+"""What every process stands on: settings, clock, logging, process lifetime, embedded servers.
+
+Imports no other room.
+"""

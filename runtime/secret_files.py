@@ -1,0 +1,49 @@
+"""Keys and passwords kept in files that only their owner can read (mode 0600)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+KEY_BYTES = 32  # 256 bits, the block that HMAC-SHA256 keys are recommended to fill
+
+
+def new_key() -> str:
+    """A fresh random key as hex."""
+    return secrets.token_hex(KEY_BYTES)
+
+
+def new_password() -> str:
+    """A fresh random password, safe in URLs and shells: 24 characters, 144 bits."""
+    return secrets.token_urlsafe(18)
+
+
+def ensure_secret(path: Path, make: Callable[[], str] = new_key) -> str:
+    """The text kept at `path`; made, once and whole, if it is not there yet.
+
+    Raises `PermissionError` if others can read the file.
+    """
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        fd = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write(make() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # unlike rename, this never replaces what another process just made
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return read_secret(path)
+
+
+def read_secret(path: Path) -> str:
+    """The text kept at `path`. Raises `FileNotFoundError`, or `PermissionError` if others can read it."""
+    if path.stat().st_mode & 0o077:
+        raise PermissionError(f"{path} can be read by others; chmod 600 it")
+    return path.read_text().strip()

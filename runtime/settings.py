@@ -1,0 +1,129 @@
+"""Settings: read once from the environment, checked loudly, handed on as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from runtime.environment import Reader, directory, port_number, share_of_one, switch, whole
+from runtime.logging import LEVELS
+from runtime.secret_files import KEY_BYTES, read_secret
+
+BROKER_DB = 1  # beside the gate's database 0 on the same server, when BROKER_URL is not given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that differs between installations. Secrets stay out of the repr."""
+
+    database_url: str = field(repr=False)  # as the application's role
+    owner_database_url: str | None = field(default=None, repr=False)  # as the tables' owner: migrations
+    redis_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    jwt_key: bytes = field(repr=False)
+    code_key: bytes = field(repr=False)
+    var_dir: Path = Path("var/run")
+    access_token_minutes: int = 15
+    gate_timeout_ms: int = 800  # of one call to the gate; a hanging Redis is answered 503 within a second
+    replicas: int = 0  # replicas that must hold an answer before it is given
+    replica_wait_ms: int = 500  # how long to wait for them
+    memory_sale_share: float = 0.8  # of Redis' maxmemory; above it selling stops, closing and draining go on
+    persist_batch_max: int = 5_000  # journal records in one transaction
+    api_workers: int = 2
+    api_threads: int = 32
+    api_host: str = "127.0.0.1"
+    port: int = 8000
+    flower: bool = True
+    flower_port: int = 8001
+    draw_results: Path | None = None
+    log_level: str = "info"
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.var_dir / "keys"
+
+    @property
+    def witness_dir(self) -> Path:
+        """Where API processes keep the highest stream ids that they answered for."""
+        return self.var_dir / "witness"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the environment. Raises `SettingsError` that names each bad or missing variable."""
+        read = Reader(environ)
+        var_dir = read("VAR", "var/run", directory)
+        keys = var_dir / "keys"
+        port = read("PORT", "8000", port_number)
+        redis_url = read.required("REDIS_URL", _redis_url)
+        settings = cls(
+            database_url=read.required("DATABASE_URL", _database_url),
+            owner_database_url=read.optional("OWNER_DATABASE_URL", _database_url),
+            redis_url=redis_url,
+            broker_url=read("BROKER_URL", broker_url_of(redis_url), _broker_url),
+            jwt_key=read.from_file("JWT_KEY", lambda: read_secret(keys / "jwt.key"), _key),
+            code_key=read.from_file("CODE_KEY", lambda: read_secret(keys / "code.key"), _key),
+            var_dir=var_dir,
+            access_token_minutes=read("ACCESS_TOKEN_MINUTES", "15", whole(1, 24 * 60)),
+            gate_timeout_ms=read("GATE_TIMEOUT_MS", "800", whole(10, 10_000)),
+            replicas=read("REDIS_REPLICAS", "0", whole(0, 16)),
+            replica_wait_ms=read("REPLICA_WAIT_MS", "500", whole(1, 10_000)),
+            memory_sale_share=read("MEMORY_SALE_SHARE", "0.8", share_of_one),
+            persist_batch_max=read("PERSIST_BATCH_MAX", "5000", whole(1, 100_000)),
+            api_workers=read("API_WORKERS", "2", whole(1, 256)),
+            api_threads=read("API_THREADS", "32", whole(1, 1_024)),
+            api_host=read("API_HOST", "127.0.0.1", str),
+            port=port,
+            flower=read("FLOWER", "1", switch),
+            flower_port=read("FLOWER_PORT", str((port or 8000) + 1), port_number),
+            draw_results=read.optional("DRAW_RESULTS", Path),
+            log_level=read("LOG_LEVEL", "info", _level),
+        )
+        read.check()
+        return settings
+
+
+def broker_url_of(redis_url: str | None) -> str:
+    """The broker's URL on the same server, database 1, as kombu writes it; "" where that cannot be said."""
+    parts = urlsplit(redis_url or "")
+    if parts.scheme == "unix":
+        return f"redis+socket://{parts.path}?virtual_host={BROKER_DB}"
+    if parts.scheme in ("redis", "rediss"):
+        return urlunsplit(parts._replace(path=f"/{BROKER_DB}"))
+    return ""
+
+
+def _broker_url(text: str) -> str:
+    if not urlsplit(text).scheme:
+        raise ValueError("must be given unless REDIS_URL is a redis://, rediss:// or unix:// URL")
+    return text
+
+
+def _database_url(text: str) -> str:
+    if urlsplit(text).scheme not in ("postgresql", "postgresql+psycopg"):
+        raise ValueError("must be a URL postgresql+psycopg://user:password@host/database")
+    # SQLAlchemy takes a bare postgresql:// for another driver.
+    return "postgresql+psycopg:" + text.split(":", 1)[1]
+
+
+def _redis_url(text: str) -> str:
+    if urlsplit(text).scheme not in ("redis", "rediss", "unix", "sentinel"):
+        raise ValueError("must be a redis://, rediss://, unix:// or sentinel:// URL")
+    return text
+
+
+def _level(text: str) -> str:
+    if text.lower() not in LEVELS:
+        raise ValueError(f"must be one of {', '.join(LEVELS)}")
+    return text.lower()
+
+
+def _key(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) < KEY_BYTES:
+        raise ValueError(f"must be at least {KEY_BYTES} random bytes as hex")
+    return key

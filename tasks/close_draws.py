@@ -1,0 +1,35 @@
+"""Closing draws whose cutoff has come by the gate's clock, and completing intents that died half-way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from celery import Task, shared_task
+from sqlalchemy import select
+
+from actions.closing import close_in_gate, complete_intents
+from actions.resources import Resources
+from models.draws import Draw, Intent
+
+_log = structlog.get_logger()
+
+
+def close_draws(res: Resources) -> int:
+    """Asks the gate to close what is due, and completes intents; safe to repeat. Returns how many were closed."""
+    with res.sessions() as session:
+        asked = select(Draw.name).join(Intent, Intent.draw_id == Draw.id).where(Intent.status == "asked").distinct()
+        with_intents = session.scalars(asked).all()
+        due = session.scalars(select(Draw.name).where(Draw.status == "open", Draw.cutoff_at <= res.clock.now())).all()
+    for name in with_intents:
+        complete_intents(res, name)
+    closed = sum(close_in_gate(res, name, asked=False) for name in due)
+    if closed:
+        _log.info("draws_closed", count=closed)
+    return closed
+
+
+@shared_task(name="draws.close", bind=True)
+def draws_close(self: Task[Any, Any]) -> None:
+    """Every second."""
+    self.app.run_with_resources(close_draws)

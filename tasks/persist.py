@@ -1,0 +1,131 @@
+"""From the journal into the database: one transaction locks the draw's position, reads behind it, stores, moves it.
+
+Order, exactly-once effect, and taking over after a kill all follow from that one row: a transaction that dies leaves
+the position where it was, and whoever comes next reads the same records again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from celery import Task, shared_task
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from actions.resources import Resources
+from actions.store_records import Differs, DrainStopped, store
+from intake.records import BadRecord, CloseRecord, GapRecord, Position, decode
+from models.draws import Draw, advance, draw_by_name
+from models.draws import Position as PositionRow
+
+_log = structlog.get_logger()
+
+
+def persist(res: Resources, name: str) -> int:
+    """Drains the draw's journal until it is empty or another worker holds it; returns the number of records stored.
+
+    Raises DrainStopped (nothing of that batch is stored), Unreconciled, and the database's errors.
+    """
+    stored = 0
+    while True:
+        try:
+            count = _persist_batch(res, name)
+        except DrainStopped as problem:
+            _stop(res, name, problem)
+            raise
+        if count is None:
+            return stored  # another worker holds the position, and looks once more after its last commit
+        stored += count
+        if count == 0 and not _has_more(res, name):
+            return stored
+
+
+def _persist_batch(res: Resources, name: str) -> int | None:
+    """Stores one batch; None if the position is held elsewhere or the draw takes no records."""
+    closed = False
+    with res.sessions.begin() as session:
+        draw = draw_by_name(session, name)
+        if draw is None or draw.stopped is not None:
+            return None
+        position = _lock_position(session, draw.id)
+        if position is None:
+            return None
+        # The bell goes before the journal is read: what is written after the read rings it again.
+        res.doorbell.unring(name)
+        batch = res.journal.read_after(name, position, res.settings.persist_batch_max)
+        if not batch:
+            return 0
+        _check_order(position, batch)
+        refused = store(session, draw, batch)
+        last = batch[-1][0]
+        values = {"serial": last.serial, "sub": last.sub, "moved_at": func.now()}
+        session.execute(update(PositionRow).where(PositionRow.draw_id == draw.id).values(values))
+        if _is_close_marker(batch[-1][1]):
+            closed = True
+            advance(session, draw.id, ["open"], "closed", closed_at=func.now())
+    for letter in refused:
+        _log.error("dead_letter", draw=name, position=str(letter.position), reason=letter.reason)
+    if closed:
+        res.doorbell.ring("draws.seal", name)
+        res.doorbell.ring("draws.void", name)
+    return len(batch)
+
+
+def _lock_position(session: Session, draw_id: int) -> Position | None:
+    query = select(PositionRow.serial, PositionRow.sub).where(PositionRow.draw_id == draw_id)
+    row = session.execute(query.with_for_update(skip_locked=True)).first()
+    return None if row is None else Position(row.serial, row.sub)
+
+
+def _check_order(position: Position, batch: Sequence[tuple[Position, bytes]]) -> None:
+    """Serials run 1..N: only a gap record may skip any. Raises Differs."""
+    last = position.serial
+    for place, raw in batch:
+        if place.serial not in (last, last + 1) or (place.serial == last) != (place.sub > 0):
+            gap = _decoded_gap(raw)
+            if gap is None or gap.first != last + 1 or gap.last != place.serial:
+                raise Differs(f"the journal goes from serial {last} to {place}")
+        last = place.serial
+
+
+def _decoded_gap(raw: bytes) -> GapRecord | None:
+    try:
+        record = decode(raw)
+    except BadRecord:
+        return None
+    return record if isinstance(record, GapRecord) else None
+
+
+def _is_close_marker(raw: bytes) -> bool:
+    try:
+        return isinstance(decode(raw), CloseRecord)
+    except BadRecord:
+        return False
+
+
+def _has_more(res: Resources, name: str) -> bool:
+    """One more look, without the lock: a record written between our read and our commit finds its drain here."""
+    with res.sessions() as session:
+        draw = draw_by_name(session, name)
+        row = session.get(PositionRow, draw.id) if draw is not None else None
+        if row is None:
+            return False
+        position = Position(row.serial, row.sub)
+    return bool(res.journal.read_after(name, position, 1))
+
+
+def _stop(res: Resources, name: str, problem: DrainStopped) -> None:
+    """A difference stops the draw until an engineer clears it; anything else is tried again by the next sweep."""
+    _log.error("drain_stopped", draw=name, reason=str(problem), sales_stopped=isinstance(problem, Differs))
+    if isinstance(problem, Differs):
+        with res.sessions.begin() as session:
+            session.execute(update(Draw).where(Draw.name == name).values(stopped=str(problem)))
+        res.gate.stop(name)
+
+
+@shared_task(name="tickets.persist", bind=True)
+def tickets_persist(self: Task[Any, Any], name: str) -> None:
+    """Rung by the gate's bell and by the sweep."""
+    self.app.run_with_resources(persist, name)

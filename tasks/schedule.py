@@ -1,0 +1,48 @@
+"""Keeping the draws of the next fourteen days made, but for cancelled dates."""
+
+from __future__ import annotations
+
+from datetime import time
+from typing import Any
+
+import structlog
+from celery import Task, shared_task
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from actions.resources import Resources
+from models.draws import CancelledDate, Draw, Game
+from rules.draws import default_times, draw_name, due_draws, manila_date
+
+DAYS_AHEAD = 14
+
+_log = structlog.get_logger()
+
+
+def schedule_draws(res: Resources) -> int:
+    """Makes the missing draws whose cutoff is still to come, with their month's partitions; returns how many."""
+    now = res.clock.now()
+    made = 0
+    with res.sessions.begin() as session:
+        for game in session.scalars(select(Game).order_by(Game.game)).all():
+            cancelled = set(session.scalars(select(CancelledDate.date).where(CancelledDate.game == game.game)))
+            times = [time.fromisoformat(text) for text in game.times]
+            for day, at in due_draws(manila_date(now), DAYS_AHEAD, times, cancelled):
+                opens_at, cutoff_at, draws_at = default_times(day, at)
+                if cutoff_at <= now:
+                    continue
+                values = {"name": draw_name(game.game, day, at), "game": game.game, "date": day, "time": at}
+                values |= {"opens_at": opens_at, "cutoff_at": cutoff_at, "draws_at": draws_at}
+                row = session.execute(insert(Draw).values(values).on_conflict_do_nothing().returning(Draw.date)).first()
+                if row is not None:
+                    session.execute(select(func.ensure_partitions(row.date)))
+                    made += 1
+    if made:
+        _log.info("draws_scheduled", count=made)
+    return made
+
+
+@shared_task(name="draws.schedule", bind=True)
+def draws_schedule(self: Task[Any, Any]) -> None:
+    """Every ten minutes, and once when a worker starts."""
+    self.app.run_with_resources(schedule_draws)

@@ -1,0 +1,125 @@
+"""Sealing a draw: one root from the journal and one from PostgreSQL, published only if the two agree in everything.
+
+All of it is one transaction that holds the position row from the first read on, so that neither a drain nor a replayed
+dead letter changes what was compared. Locks in the order of the drain: position, then draw.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+from celery import Task, shared_task
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.orm import Session
+
+from actions.approvals import confirmed_request
+from actions.resources import Resources
+from actions.seals import LATE_SEAL
+from actions.two_sources import Comparison, compare
+from models.draws import Draw, Position, advance, draw_by_name, lock_draw
+from models.settlement import Restoration, Seal, SealBlock, SealFailure
+from models.tickets import Closing, waiting_dead_letters
+
+# A draw out of balance is read whole at every attempt, and sweeps come every second.
+RETRY_AFTER_S = 60
+
+_log = structlog.get_logger()
+
+
+def seal(res: Resources, name: str, *, force: bool = False) -> bool:
+    """Seals a closed and drained draw; True if this call did it. Safe to repeat and to run twice at once.
+
+    A draw out of balance stays closed, with a row in seal_failures; it is tried again after RETRY_AFTER_S, or by
+    `force`. Past `draws_at` it needs two superadmins (actions/seals.py). Raises Unreconciled, IntakeUnavailable.
+    """
+    with res.sessions.begin() as session:
+        ready = _ready(session, name, force)
+        if ready is None:
+            return False
+        draw, position, closing = ready
+        if not _in_time(session, draw, res.clock.now()):
+            return False
+        found = compare(res, session, draw, position, closing)
+        if found.difference is None:
+            sealed = _publish(session, draw, found, res.clock.now())
+        else:
+            session.add(SealFailure(draw_id=draw.id, difference=found.difference))
+            sealed = False
+    if found.difference is not None:
+        failed, serials = found.difference["failed"], [item["serial"] for item in found.difference["serials"]]
+        _log.error("seal_out_of_balance", draw=name, failed=failed, serials=serials)
+    if sealed:
+        _log.info("draw_sealed", draw=name, root=found.stored.root.hex(), tree_size=found.stored.size)
+        with res.sessions.begin() as session:  # of its own: what only helps the planner must not undo a seal
+            session.execute(select(func.analyze_tickets(draw.date)))
+    return sealed
+
+
+def _ready(session: Session, name: str, force: bool) -> tuple[Draw, Position, Closing] | None:
+    """The draw with its position locked, if there is something to seal; None: not yet, not any more, or held elsewhere."""
+    draw = draw_by_name(session, name)
+    if draw is None or draw.status != "closed" or draw.stopped is not None:
+        return None
+    query = select(Position).where(Position.draw_id == draw.id).with_for_update(skip_locked=True)
+    position, closing = session.scalar(query), session.get(Closing, draw.id)
+    if (
+        position is None
+        or closing is None
+        or (position.serial, position.sub) != (closing.serial, closing.sub)
+    ):
+        return None
+    if waiting_dead_letters(session, draw.id):
+        return None
+    return None if _failed_lately(session, draw.id) and not force else (draw, position, closing)
+
+
+def _failed_lately(session: Session, draw_id: int) -> bool:
+    lately = func.now() - text(f"interval '{RETRY_AFTER_S} seconds'")
+    query = (
+        select(SealFailure.id).where(SealFailure.draw_id == draw_id, SealFailure.failed_at > lately).limit(1)
+    )
+    return session.scalar(query) is not None
+
+
+def _in_time(session: Session, draw: Draw, now: datetime) -> bool:
+    """Whether the draw may be sealed now: before it is drawn, or late with two superadmins' word."""
+    return now < draw.draws_at or confirmed_request(session, draw.id, LATE_SEAL) is not None
+
+
+def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> bool:
+    """Writes the seal and moves the draw; False: somebody voided the draw meanwhile, or it has been drawn by now."""
+    locked = lock_draw(session, draw.name)
+    if locked is None or locked.status != "closed" or locked.stopped is not None:
+        return False
+    if not _in_time(session, locked, now):
+        return False
+    late = now >= locked.draws_at
+    request = confirmed_request(session, draw.id, LATE_SEAL) if late else None
+    counts = found.stored.counts
+    restored = select(func.coalesce(func.sum(Restoration.records), 0)).where(Restoration.draw_id == draw.id)
+    values = {
+        "draw_id": draw.id,
+        "tree_size": found.stored.size,
+        "merkle_root": found.stored.root,
+        "sealed_at": now,
+        "late": late,
+        "reason": request.content["reason"] if request is not None else None,
+        "restored": int(session.execute(restored).scalar_one()),
+        "gaps": found.gaps,
+        "tickets": counts["tickets"],
+        "voided": counts["voids"],
+        "stake": counts["stake"] - counts["voided_stake"],
+    }
+    session.execute(insert(Seal).values(values))
+    blocks = [{"draw_id": draw.id, "block": i, "hash": hash_} for i, hash_ in enumerate(found.stored.hashes)]
+    if blocks:
+        session.execute(insert(SealBlock), blocks)
+    return advance(session, draw.id, ["closed"], "sealed", sealed_at=now)
+
+
+@shared_task(name="draws.seal", bind=True)
+def draws_seal(self: Task[Any, Any], name: str) -> None:
+    """Rung when a close marker was persisted or a late seal confirmed, and by the sweep."""
+    self.app.run_with_resources(seal, name)

@@ -1,0 +1,121 @@
+"""Settling a result: named steps, each in a transaction of its own that also notes it as done.
+
+Whoever dies between two steps, or inside one, leaves the steps before it done and this one undone; whoever comes next
+goes on there. A step locks the draw's row, so two workers take turns, and ends if its version is no longer current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery import Task, shared_task
+from sqlalchemy import func, insert, update
+from sqlalchemy.orm import Session
+
+from actions.resources import Resources
+from actions.results import STEPS
+from models.draws import Draw, advance, draw_by_name, lock_draw
+from models.ledger import post
+from models.settlement import DrawReport, SettlementStep, insert_winners, totals_of_winners
+from reports.draw_report import OutOfBalance, build
+from rules.games import prize_class, winning_bets
+
+_log = structlog.get_logger()
+
+
+def settle(res: Resources, name: str) -> bool:
+    """Does the steps that are left of settling the draw's current result; True if the draw is settled by now.
+
+    Raises OutOfBalance when the report's sums are not those of the tickets: the step stays open.
+    """
+    with res.sessions() as session:
+        draw = draw_by_name(session, name)
+        if draw is None or draw.status not in ("resulted", "settling"):
+            return draw is not None and draw.status == "settled"
+    for step in STEPS:
+        _mark_started(res, draw.id, draw.result_version, step)
+        try:
+            done = _do(res, name, draw.result_version, step)
+        except OutOfBalance as problem:
+            _log.error("report_out_of_balance", draw=name, version=draw.result_version, reason=str(problem))
+            raise
+        if not done:
+            return False
+    return True
+
+
+def _mark_started(res: Resources, draw_id: int, version: int, step: str) -> None:
+    """Committed before the step's own transaction: a step that hangs or is killed shows since when."""
+    with res.sessions.begin() as session:
+        statement = update(SettlementStep).where(SettlementStep.started_at.is_(None))
+        session.execute(_of(statement, draw_id, version, step).values(started_at=func.clock_timestamp()))
+
+
+def _do(res: Resources, name: str, version: int, step: str) -> bool:
+    """Does one step unless it is done; False: the version is not the current one any more, or the draw is voided."""
+    with res.sessions.begin() as session:
+        draw = lock_draw(session, name)
+        if draw is None or draw.result_version != version:
+            return False
+        if draw.status == "settled":
+            return True
+        if draw.status not in ("resulted", "settling"):
+            return False
+        row = session.get_one(SettlementStep, (draw.id, version, step))
+        if row.status == "done":
+            return True
+        if draw.status == "resulted":
+            advance(session, draw.id, ["resulted"], "settling", settling_at=func.now())
+        _FUNCTIONS[step](session, draw)
+        done = {"status": "done", "finished_at": func.clock_timestamp()}
+        session.execute(_of(update(SettlementStep), draw.id, version, step).values(done))
+        if step == STEPS[-1]:
+            advance(session, draw.id, ["settling"], "settled", settled_at=func.now())
+    _log.info("settlement_step_done", draw=name, version=version, step=step)
+    return True
+
+
+def _of(statement: Any, draw_id: int, version: int, step: str) -> Any:
+    key = (SettlementStep.draw_id == draw_id, SettlementStep.version == version, SettlementStep.name == step)
+    return statement.where(*key)
+
+
+def _winners(session: Session, draw: Draw) -> None:
+    """The winning lines, each with its prize by the price list that was frozen when the draw opened."""
+    assert draw.result is not None
+    assert draw.prize_table is not None
+    bets = [
+        (play, number, int(draw.prize_table[prize_class(draw.game, play, number)]))
+        for play, numbers in winning_bets(draw.game, draw.result)
+        for number in numbers
+    ]
+    insert_winners(session, draw.id, draw.date, draw.result_version, bets)
+
+
+def _prizes(session: Session, draw: Draw) -> None:
+    """What was won and is not paid yet, into the books."""
+    _, prizes = totals_of_winners(session, draw.id, draw.result_version)
+    if prizes:
+        house = {"prizes": -prizes, "prizes_owed": prizes}
+        post(session, "prizes", {}, house, draw_id=draw.id, version=draw.result_version)
+
+
+def _report(session: Session, draw: Draw) -> None:
+    values = {"draw_id": draw.id, "version": draw.result_version, "body": build(session, draw)}
+    session.execute(insert(DrawReport).values(values))
+
+
+_FUNCTIONS: dict[str, Callable[[Session, Draw], None]] = {
+    "winners": _winners,
+    "prizes": _prizes,
+    "report": _report,
+}
+assert tuple(_FUNCTIONS) == STEPS
+
+
+@shared_task(name="draws.settle", bind=True)
+def draws_settle(self: Task[Any, Any], name: str) -> None:
+    """Rung when a result was confirmed or a settlement resumed, and by the sweep."""
+    self.app.run_with_resources(settle, name)

@@ -1,0 +1,122 @@
+"""A small lottery for tests: resources on real servers, people with credit, draws that sell."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from actions.draws import create
+from actions.games import ensure_games
+from actions.reconcile import reconcile
+from actions.resources import Resources, open_resources
+from actions.sell import sell
+from intake.gate import Sale
+from models.ledger import Account, post
+from models.people import User, Wallet, add_to_balances, lock_wallets, loosen, mark_applied, waiting_outbox
+from runtime.clock import Clock
+from runtime.settings import Settings
+from rules.tickets import Line
+
+
+@dataclass
+class Rings:
+    """Stands for the broker: keeps what was rung for."""
+
+    sent: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+
+    def send_task(self, name: str, **options: Any) -> None:
+        self.sent.append((name, tuple(options["args"])))
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def line(text: str) -> Line:
+    """ "s046:10" is a straight bet of ₱10 on 046, "r123:5" a rambolito."""
+    number, _, pesos = text[1:].partition(":")
+    return Line({"s": "straight", "r": "rambolito"}[text[0]], number, int(pesos) * 100)
+
+
+class Lottery:
+    """One process's view of a lottery, with shortcuts for what tests do over and over."""
+
+    def __init__(self, res: Resources, rings: Rings) -> None:
+        self.res = res
+        self.rings = rings
+
+    def person(self, role: str = "agent", pesos: int = 0, parent: int | None = None, limit: int = 0) -> int:
+        with self.res.sessions.begin() as session:
+            above = session.get(User, parent) if parent else None
+            ancestors = [*above.ancestors, above.id] if above else []
+            user = User(username=f"u{new_id()[:12]}", password_hash="x", role=role, parent_id=parent, ancestors=ancestors)
+            session.add(user)
+            session.flush()
+            session.add(Wallet(user_id=user.id, credit_limit=limit * 100))
+            session.add(Account(kind="wallet", user_id=user.id))
+        if pesos:
+            self.load(user.id, pesos)
+        return user.id
+
+    def load(self, user_id: int, pesos: int, *, push: bool = True) -> None:
+        with self.res.sessions.begin() as session:
+            lock_wallets(session, [user_id])
+            add_to_balances(session, {user_id: pesos * 100})
+            loosen(session, {user_id: pesos * 100}, "load")
+            post(session, "load", {user_id: pesos * 100}, {"cash": -pesos * 100})
+        if push:
+            self.push(user_id)
+
+    def push(self, user_id: int) -> None:
+        with self.res.sessions.begin() as session:
+            for row in waiting_outbox(session, user_id):
+                mark_applied(session, user_id, self.res.gate.loosen(user_id, row.seq, row.amount))
+
+    def draw(self, game: str = "3D", minute: int = 0, *, cutoff_s: float = 3600, draws_s: float = 7200) -> str:
+        """An open draw whose cutoff is `cutoff_s` seconds away."""
+        now = self.res.clock.now()
+        day = date(2026, 3, 1) + timedelta(days=minute // 1440)
+        body = create(
+            self.res,
+            None,
+            game=game,
+            date=day,
+            time=(now.min + timedelta(minutes=minute % 1440)).time(),
+            opens_at=now - timedelta(minutes=1),
+            cutoff_at=now + timedelta(seconds=cutoff_s),
+            draws_at=now + timedelta(seconds=draws_s),
+        )
+        return str(body["id"])
+
+    def sell(self, draw: str, agent: int, *lines: str, ticket_id: str | None = None) -> dict[str, Any]:
+        sale = Sale(agent, ticket_id or new_id(), tuple(map(line, lines or ("s046:10",))))
+        return sell(self.res, draw, sale)[0]
+
+
+def make_resources(settings: Settings, *, witness: bool = True, connections: int = 8) -> tuple[Resources, Rings]:
+    rings = Rings()
+    res = open_resources(settings, rings, Clock(), connections=connections, witness=witness)
+    ensure_games(res.sessions)
+    reconcile(res)
+    return res, rings
+
+
+def release(res: Resources) -> None:
+    """Gives connections and the witness slot back."""
+    res.sessions.kw["bind"].dispose()
+    res.gate.close_connections()
+    res.rebuild.close_connections()
+    if res.witness:
+        res.witness.close()
+
+
+@pytest.fixture
+def lottery(settings: Settings) -> Iterator[Lottery]:
+    res, rings = make_resources(settings)
+    yield Lottery(res, rings)
+    release(res)

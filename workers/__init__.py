@@ -1,0 +1,1 @@
+"""The Celery application, its lifecycle and beat's schedule. Imports tasks and everything below."""
