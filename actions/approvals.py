@@ -1,4 +1,4 @@
-"""Steps that need two persons: the first one's request is kept, and the second one's name is written to it."""
+"""Steps that need two persons: the first one's request is kept, the second one's name is written to it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from models.draws import PendingApproval
 from rules.errors import SamePerson, WrongState
 
 
-def keep_request(
-    session: Session, draw_id: int, kind: str, actor_id: int, content: Mapping[str, Any]
-) -> None:
+def keep_request(session: Session, draw_id: int, kind: str, actor_id: int, content: Mapping[str, Any]) -> None:
     """Keeps the first person's request; only he himself may replace it. The draw's row must be locked.
 
     Raises WrongState when another person's request waits.

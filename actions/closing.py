@@ -53,7 +53,7 @@ def ask_to_move_cutoff(
         if draw is None:
             raise NoSuchDraw
         if draw.status not in ("scheduled", "open"):
-            raise CutoffPassed if draw.cutoff_at <= res.clock.now() else WrongState(f"The draw is {draw.status}.")
+            raise (CutoffPassed if draw.cutoff_at <= res.clock.now() else WrongState(f"The draw is {draw.status}."))
         if min(draw.cutoff_at, cutoff_at) <= res.clock.now():
             raise CutoffPassed
         if not draw.opens_at < cutoff_at <= draws_at:
@@ -69,7 +69,7 @@ def ask_to_move_cutoff(
 
 
 def complete_intents(res: Resources, name: str) -> int:
-    """Applies the draw's waiting intents and posts what the gate answered; returns how many are done. Safe to repeat."""
+    """Applies the draw's waiting intents and posts what the gate answered; gives how many are done. Safe to repeat."""
     with res.sessions() as session:
         draw = draw_by_name(session, name)
         intents = waiting_intents(session, draw.id) if draw else []

@@ -19,7 +19,14 @@ def differs_from_stored(session: Session, draw: Draw, records: Mapping[int, Reco
         row = stored.get(serial)
         if row is None:
             return f"ticket {serial} conflicts with a row that is not there"
-        mine = (record.id, record.agent_id, record.accepted_ms, record.available, record.stake, lines_text(record.lines))
-        if mine != row[1:5] + (row.stake, row.lines):
+        mine = (
+            record.id,
+            record.agent_id,
+            record.accepted_ms,
+            record.available,
+            record.stake,
+            lines_text(record.lines),
+        )
+        if mine != (*row[1:5], row.stake, row.lines):
             return f"ticket {serial} in the journal is not the ticket {serial} of the database"
     return None

@@ -43,9 +43,9 @@ def load(
 ) -> tuple[int, dict[str, Any]]:
     """Loads `amount` centavos onto a wallet below the actor's: (201, {entry_id, balance}), once per `key`.
 
-    A coordinator's load comes out of his own wallet, an administrator's from the house. The first answer stays the
-    answer to this key, a refusal for want of credit too: a delayed duplicate of a refused load never takes effect.
-    Raises NotFound (not below the actor), InsufficientCredit, KeyReused.
+    A coordinator's load comes out of his own wallet, an administrator's from the house. The first answer
+    stays the answer to this key, a refusal for want of credit too: a delayed duplicate of a refused load
+    never takes effect. Raises NotFound (not below the actor), InsufficientCredit, KeyReused.
     """
     digest = _digest("credit", user_id, amount, kind, note)
     with res.sessions.begin() as session:
@@ -119,10 +119,10 @@ def _digest(*call: object) -> bytes:
 
 
 def _earlier_answer(session: Session, user_id: int, key: str, digest: bytes) -> Answer | None:
-    """The answer given to this key, or None: then the key is ours until the transaction ends. Raises KeyReused.
+    """The answer given to this key, or None: then the key is ours until the transaction ends.
 
-    Of two calls at once the second waits here for the first one's transaction: on its row if it commits, or for the
-    key itself if it does not.
+    Of two calls at once the second waits here until the first one's transaction has ended, and gets its
+    answer if it committed. Raises KeyReused.
     """
     mine = (IdempotencyKey.user_id == user_id, IdempotencyKey.key == key)
     too_old = IdempotencyKey.created_at < func.now() - text(f"interval '{KEPT_HOURS} hours'")

@@ -8,16 +8,16 @@ from datetime import datetime
 from datetime import time as Time
 from typing import Any
 
-from sqlalchemy import case, select, tuple_
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import case, null, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from actions import closing
 from actions.opening import open_in_database, open_in_gate
 from actions.resources import Resources
-from models.draws import CancelledDate, Draw, Game, Intent, draw_by_name
+from models.draws import CancelledDate, Draw, Game, Intent, draw_by_name, lock_draw
 from rules.draws import default_times, draw_name
-from rules.errors import CutoffPassed, DrawExists, Invalid, IntakeUnavailable, NoSuchDraw
+from rules.errors import CutoffPassed, DrawExists, IntakeUnavailable, Invalid, NoSuchDraw
 from rules.limits import Limits, sold_out
 
 
@@ -41,29 +41,28 @@ def create(
         raise Invalid(errors=[{"path": "cutoff_at", "message": "opens_at < cutoff_at <= draws_at must hold"}])
     if limits is not None:
         Limits.from_dict(limits)
-    try:
-        with res.sessions.begin() as session:
-            draw = Draw(name=name, game=game, date=date, time=time, asked_limits=limits or None)
-            draw.opens_at, draw.cutoff_at, draw.draws_at = times
-            session.add(draw)
-    except IntegrityError as error:
-        raise DrawExists from error
-    if open_in_database(res, draw.id):
+    values = {"name": name, "game": game, "date": date, "time": time, "asked_limits": limits or null()}
+    values |= dict(zip(("opens_at", "cutoff_at", "draws_at"), times, strict=True))
+    with res.sessions.begin() as session:
+        draw_id = session.scalar(insert(Draw).values(values).on_conflict_do_nothing().returning(Draw.id))
+    if draw_id is None:
+        raise DrawExists
+    if open_in_database(res, draw_id):
         try:
-            open_in_gate(res, draw.id)
+            open_in_gate(res, draw_id)
         except IntakeUnavailable:
             res.doorbell.ring("draws.open")
     return one(res, name)
 
 
 def cancel_date(res: Resources, game: str, date: Date, reason: str) -> None:
-    """Keeps the schedule from making draws of the game on that date. Draws that are there already are voided instead."""
+    """Keeps the schedule from making draws of the game on that date. Draws made already are voided instead."""
     with res.sessions.begin() as session:
         session.merge(CancelledDate(game=game, date=date, reason=reason))
 
 
 def close(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
-    """Closes an open draw for good, before its cutoff. Raises NoSuchDraw, WrongState; IntakeUnavailable leaves the intent."""
+    """Closes an open draw for good, before its cutoff. Raises NoSuchDraw, WrongState, IntakeUnavailable."""
     closing.ask_to_close(res, actor_id, name)
     closing.complete_intents(res, name)
     return one(res, name)
@@ -83,6 +82,21 @@ def move_cutoff(
         if status != "posted":
             raise IntakeUnavailable(retry_after=1)
     return one(res, name)
+
+
+def resume(res: Resources, name: str) -> str | None:
+    """Lets a draw go on that a difference had stopped; gives the difference. Raises NoSuchDraw.
+
+    The gate's own flag goes with the generation: the next reconcile makes the draw anew from the mended database.
+    """
+    with res.sessions.begin() as session:
+        draw = lock_draw(session, name)
+        if draw is None:
+            raise NoSuchDraw
+        reason, draw.stopped = draw.stopped, None
+    if reason is not None:
+        res.rebuild.fence()
+    return reason
 
 
 def one(res: Resources, name: str) -> dict[str, Any]:
@@ -113,7 +127,10 @@ def page(
         items = _bodies(res, session, [draw for draw, _ in rows[:limit]])
     more = len(rows) > limit
     last, last_rank = rows[limit - 1] if more else (None, 0)
-    return {"items": items, "next": f"{last_rank}_{last.cutoff_at.timestamp():.6f}_{last.id}" if last else None}
+    return {
+        "items": items,
+        "next": f"{last_rank}_{last.cutoff_at.timestamp():.6f}_{last.id}" if last else None,
+    }
 
 
 def _parsed(cursor: str) -> tuple[int, datetime, int]:

@@ -15,7 +15,8 @@ def ensure_games(sessions: sessionmaker[Session]) -> None:
     """Adds the settings of games that the database does not know yet; what is there stays as it is."""
     times = [f"{time:%H:%M}" for time in SCHEDULE_TIMES]
     rows = [
-        {"game": game, "prize_table": DEFAULT_PRIZES[game], "limits": Limits().to_dict(), "times": times} for game in GAMES
+        {"game": game, "prize_table": DEFAULT_PRIZES[game], "limits": Limits().to_dict(), "times": times}
+        for game in GAMES
     ]
     with sessions.begin() as session:
         session.execute(insert(Game).values(rows).on_conflict_do_nothing())

@@ -44,7 +44,8 @@ def open_in_gate(res: Resources, draw_id: int) -> bool:
 
 def gate_fields(session: Session, draw: Draw) -> dict[str, Any]:
     """What the gate is told of an open draw (lua/head.lua), but for its counters."""
-    assert draw.limits is not None and draw.prize_table is not None  # a CHECK ties them to opened_at
+    assert draw.limits is not None  # a CHECK ties both to opened_at
+    assert draw.prize_table is not None
     return {
         "id": draw.id,
         "opens_ms": to_ms(draw.opens_at),

@@ -70,9 +70,7 @@ def gaps_of(session: Session, draw_id: int) -> list[list[int]]:
     return [[first, last] for first, last in session.execute(query)]
 
 
-def voided_stakes(
-    session: Session, draw_id: int, first: int | None = None, last: int | None = None
-) -> dict[int, int]:
+def voided_stakes(session: Session, draw_id: int, first: int | None = None, last: int | None = None) -> dict[int, int]:
     """Stake given back by voided ticket's serial, of the serials from `first` to `last` or of all."""
     query = select(Void.ticket_serial, Void.stake).where(Void.draw_id == draw_id, Void.stake > 0)
     if first is not None:
@@ -104,7 +102,7 @@ def _stored_leaf(draw: str, row: StoredTicket, voided: bool) -> Leaf:
     return leaf
 
 
-# ── the proof ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the proof ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def index_of(gaps: Gaps, serial: int) -> int:
@@ -127,8 +125,8 @@ def serials_at(gaps: Gaps, index: int) -> tuple[int, int]:
 def inclusion_proof(session: Session, draw: Draw, serial: int) -> dict[str, Any] | None:
     """The path from a ticket's leaf to the published root; None while there is no seal.
 
-    Reads one block of leaves and the roots of the others, whatever the size of the draw. None, with an alarm, if the
-    stored tickets no longer give the sealed root.
+    Reads one block of leaves and the roots of the others, whatever the size of the draw. None, with an alarm,
+    if the stored tickets no longer give the sealed root.
     """
     seal = session.get(Seal, draw.id)
     if seal is None:
@@ -143,9 +141,7 @@ def inclusion_proof(session: Session, draw: Draw, serial: int) -> dict[str, Any]
     try:
         path = path_from_blocks([leaf_hash(text) for text in leaves], block_hashes(session, draw.id), index)
     except (ValueError, IndexError) as problem:
-        _log.error(
-            "altered_after_seal", draw=draw.name, block=block, first=first, last=last, reason=str(problem)
-        )
+        _log.error("altered_after_seal", draw=draw.name, block=block, first=first, last=last, reason=str(problem))
         return None
     return {
         "leaf_text": leaves[index % BLOCK],

@@ -26,7 +26,13 @@ def ticket_of(draw: str, held: Held) -> Ticket:
     """The ticket that the gate holds, as the rules know it."""
     record = held.record
     return Ticket(
-        draw, held.serial, hyphenated(record.id), record.agent_id, record.accepted_ms, record.lines, record.available
+        draw,
+        held.serial,
+        hyphenated(record.id),
+        record.agent_id,
+        record.accepted_ms,
+        record.lines,
+        record.available,
     )
 
 

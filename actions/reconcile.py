@@ -145,7 +145,14 @@ def _declare_gap(
     gap = GapRecord(res.rebuild.now_ms(), top.serial + 1, last)
     res.rebuild.append(draw.name, Position(last, 0), gap.text().encode())
     tail.append((Position(last, 0), gap.text().encode()))
-    _log.error("gap_declared", draw=draw.name, first=gap.first, last=gap.last, witnessed=str(witnessed), silent=silent)
+    _log.error(
+        "gap_declared",
+        draw=draw.name,
+        first=gap.first,
+        last=gap.last,
+        witnessed=str(witnessed),
+        silent=silent,
+    )
 
 
 def _image(session: Session, draw: Draw, row: PositionRow, tail: list[tuple[Position, bytes]]) -> DrawImage:

@@ -40,13 +40,23 @@ class Resources:
     def witness_folder(self) -> Path:
         return self.settings.witness_dir
 
+    def close(self) -> None:
+        """Gives every connection and the witness slot back."""
+        self.sessions.kw["bind"].dispose()
+        self.gate.close_connections()
+        self.rebuild.close_connections()
+        if self.witness is not None:
+            self.witness.close()
+
     def adopt(self, identity: ServerIdentity) -> None:
         """Lets this process talk to the gate of that generation."""
         self.gate.adopt(identity)
         self.journal.generation = identity.generation
 
 
-def open_resources(settings: Settings, publisher: Publisher, clock: Clock, *, connections: int, witness: bool) -> Resources:
+def open_resources(
+    settings: Settings, publisher: Publisher, clock: Clock, *, connections: int, witness: bool
+) -> Resources:
     """Connects lazily: nothing is asked of any server here. `connections`: the most at a time to each of them."""
     scripts = read_scripts()
     replication = Replication(settings.replicas, settings.replica_wait_ms)

@@ -25,7 +25,7 @@ _UNSEALED = ("scheduled", "open", "closed")
 
 
 def enter(res: Resources, actor_id: int, name: str, number: str, date: Date, time: Time) -> dict[str, Any]:
-    """The first person's entry; it is shown to nobody, and only he himself may replace it until it is confirmed.
+    """The first person's entry; shown to nobody until it is confirmed, and replaced only by himself.
 
     Raises NoSuchDraw, NotSealed, WrongState, OtherDraw, TooEarly, Invalid (number).
     """
@@ -39,8 +39,8 @@ def enter(res: Resources, actor_id: int, name: str, number: str, date: Date, tim
 def confirm(res: Resources, actor_id: int, name: str, number: str, date: Date, time: Time) -> dict[str, Any]:
     """The second person's entry: if it is the same, the result stands and settlement starts.
 
-    The same call again gets the same answer. Raises what `enter` does, SamePerson, and NumbersDiffer: then both entries
-    are dropped.
+    The same call again gets the same answer. Raises what `enter` does, SamePerson, and NumbersDiffer: then
+    both entries are dropped.
     """
     with res.sessions.begin() as session:
         draw = _locked(session, name)
@@ -68,9 +68,7 @@ def settlement(res: Resources, name: str) -> dict[str, Any]:
             raise NoSuchDraw
         if draw.result_version == 0:
             raise (
-                NotSealed
-                if draw.status in _UNSEALED
-                else WrongState(f"The draw is {draw.status}, without a result.")
+                NotSealed if draw.status in _UNSEALED else WrongState(f"The draw is {draw.status}, without a result.")
             )
         steps = steps_of(session, draw.id, draw.result_version)
         winners, prizes = totals_of_winners(session, draw.id, draw.result_version)
@@ -85,7 +83,7 @@ def settlement(res: Resources, name: str) -> dict[str, Any]:
 
 
 def resume(res: Resources, name: str) -> dict[str, Any]:
-    """Starts a settlement again that stands still. Raises what `settlement` does, WrongState unless it is under way."""
+    """Starts a settlement again that stands still. Raises what `settlement` does, and WrongState."""
     body = settlement(res, name)
     if body["status"] not in ("resulted", "settling"):
         raise WrongState(f"The draw is {body['status']}; there is nothing to resume.")
@@ -111,14 +109,10 @@ def _check(res: Resources, draw: Draw, number: str, date: Date, time: Time) -> N
     if res.clock.now() < draw.draws_at:
         raise TooEarly
     if not is_outcome(draw.game, number):
-        raise Invalid(
-            errors=[{"path": "number", "message": f"a number in {draw.game} is {GAMES[draw.game].shape}"}]
-        )
+        raise Invalid(errors=[{"path": "number", "message": f"a number in {draw.game} is {GAMES[draw.game].shape}"}])
 
 
-def _confirmed_version(
-    session: Session, draw: Draw, actor_id: int, number: str, date: Date, time: Time
-) -> int | None:
+def _confirmed_version(session: Session, draw: Draw, actor_id: int, number: str, date: Date, time: Time) -> int | None:
     """The current version if this very call made it before: its answer was lost on the way."""
     result = session.get(Result, (draw.id, draw.result_version))
     if result is None or (draw.date, draw.time) != (date, time):
@@ -132,9 +126,7 @@ def _settle_on(session: Session, draw: Draw, entry: PendingApproval, actor_id: i
     number = entry.content["number"]
     entered = {"entered_by": entry.asked_by, "entered_at": entry.asked_at}
     session.execute(
-        insert(Result).values(
-            draw_id=draw.id, version=version, number=number, confirmed_by=actor_id, **entered
-        )
+        insert(Result).values(draw_id=draw.id, version=version, number=number, confirmed_by=actor_id, **entered)
     )
     steps = [
         {"draw_id": draw.id, "version": version, "name": name, "ordinal": ordinal}

@@ -81,5 +81,3 @@ def _repeated(res: Resources, sale: Sale, found: Found) -> Outcome:
     if found.ticket.agent_id != sale.agent_id or found.ticket.lines != sale.lines:
         raise IdConflict
     return receipt(res.settings.code_key, found.ticket, found.status), True
-
-

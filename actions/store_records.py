@@ -27,7 +27,8 @@ from intake.records import (
     decode,
 )
 from models import journal_rows
-from models.draws import Draw, Position as PositionRow
+from models.draws import Draw
+from models.draws import Position as PositionRow
 from models.ledger import post
 from models.people import add_to_balances, lock_wallets
 from models.tickets import DeadLetter, lines_of, ticket_by_serial
@@ -79,9 +80,7 @@ class Sums:
             self.exposure[bet] = self.exposure.get(bet, 0) + sign * stake
 
 
-def store(
-    session: Session, draw: Draw, batch: Sequence[tuple[Position, bytes]], *, keep: bool = True
-) -> list[Refused]:
+def store(session: Session, draw: Draw, batch: Sequence[tuple[Position, bytes]], *, keep: bool = True) -> list[Refused]:
     """Stores the records, books their sums, and returns what the database refuses; `keep` makes dead letters of it.
 
     Raises DrainStopped when more than DEAD_LETTERS_MAX would be refused, Differs when a stored row is not the
@@ -165,7 +164,12 @@ def _store_rows(session: Session, draw: Draw, items: list[Item], held: set[int],
         elif isinstance(record, GapRecord):
             journal_rows.insert_gap(session, draw.id, record.first, record.last, record.made_ms)
         elif isinstance(record, CloseRecord):
-            marker = {**record._asdict(), "ms": record.made_ms, "serial": item.position.serial, "sub": item.position.sub}
+            marker = {
+                **record._asdict(),
+                "ms": record.made_ms,
+                "serial": item.position.serial,
+                "sub": item.position.sub,
+            }
             journal_rows.insert_closing(session, draw.id, marker)
         else:
             assert isinstance(record, TicketRecord | OpenRecord)
@@ -269,4 +273,10 @@ def _book(session: Session, draw: Draw, sums: Sums) -> None:
     if stake:
         post(session, "sale", {a: -c[1] for a, c in sums.agents.items()}, {"sales": stake}, draw_id=draw.id)
     if voided_stake:
-        post(session, "void", {a: c[3] for a, c in sums.agents.items()}, {"sales": -voided_stake}, draw_id=draw.id)
+        post(
+            session,
+            "void",
+            {a: c[3] for a, c in sums.agents.items()},
+            {"sales": -voided_stake},
+            draw_id=draw.id,
+        )

@@ -117,7 +117,7 @@ def _stored_by_serial(res: Resources, draw: str, serial: int) -> Found | None:
 
 
 def _archived_draw(session: Session, name: str) -> Draw:
-    """The draw, if the database knows all of its tickets. An open draw that the gate lacks is about to be opened there."""
+    """The draw, if the database knows all of its tickets. An open draw that the gate lacks is about to open there."""
     row = draw_by_name(session, name)
     if row is None:
         raise NoSuchDraw

@@ -1,4 +1,4 @@
-"""A draw computed twice, from its journal and from PostgreSQL: two roots, two sets of counts, and where they differ.
+"""A draw computed twice, from its journal and from PostgreSQL: two roots, two counts, and what differs.
 
 Both are read as streams, side by side; memory holds one block of each, the voids, and the differences shown.
 """
@@ -87,9 +87,7 @@ class Comparison:
     difference: dict[str, Any] | None
 
 
-def compare(
-    res: Resources, session: Session, draw: Draw, position: PositionRow, closing: Closing
-) -> Comparison:
+def compare(res: Resources, session: Session, draw: Draw, position: PositionRow, closing: Closing) -> Comparison:
     """Reads both sources of a closed and drained draw. The caller holds the position row, so neither changes.
 
     Raises Unreconciled, IntakeUnavailable, and the database's errors.
@@ -98,9 +96,8 @@ def compare(
     journal, stored, seen = Side(), Side(), Seen()
     shown: list[dict[str, Any]] = []
     differing = 0
-    for mine, theirs in _pairs(
-        _journal_leaves(res, draw.name, voided, seen), stored_leaves(session, draw, gaps, voided)
-    ):
+    leaves = _journal_leaves(res, draw.name, voided, seen), stored_leaves(session, draw, gaps, voided)
+    for mine, theirs in _pairs(*leaves):
         if mine is not None:
             journal.add(mine)
         if theirs is not None:
@@ -124,19 +121,25 @@ def compare(
         return Comparison(stored, gaps, None)
     report = {
         "failed": [name for name, passed in checks.items() if not passed],
-        "journal": journal.shown() | {"marker": seen.marker and seen.marker[1].text()},
-        "database": stored.shown(),
-        "closing": _counts(closing) | {"serials": closing.serial},
-        "sums": _counts(position),
         "differing": differing,
         "serials": shown,
         "voids": _voids_shown(seen.voids, voided),
+        **_counts_shown(journal, stored, seen, closing, position),
     }
     return Comparison(stored, gaps, report)
 
 
+def _counts_shown(journal: Side, stored: Side, seen: Seen, closing: Closing, position: PositionRow) -> dict[str, Any]:
+    return {
+        "journal": journal.shown() | {"marker": seen.marker[1].text() if seen.marker is not None else None},
+        "database": stored.shown(),
+        "closing": _counts(closing) | {"serials": closing.serial},
+        "sums": _counts(position),
+    }
+
+
 def _journal_leaves(res: Resources, draw: str, voided: Container[int], seen: Seen) -> Iterator[Leaf]:
-    """Leaves from the journal in serial order; `voided` is a hint from the database, checked afterwards by `seen`."""
+    """Leaves from the journal in serial order; `voided` is the database's word, to be held against `seen`."""
     for place, raw in res.journal.all(draw):
         try:
             record = decode(raw)
@@ -192,7 +195,5 @@ def _shown(mine: Leaf | None, theirs: Leaf | None) -> dict[str, Any]:
 
 
 def _voids_shown(mine: Mapping[int, int], theirs: Mapping[int, int]) -> list[dict[str, Any]]:
-    differing = sorted(
-        serial for serial in mine.keys() | theirs.keys() if mine.get(serial) != theirs.get(serial)
-    )
+    differing = sorted(serial for serial in mine.keys() | theirs.keys() if mine.get(serial) != theirs.get(serial))
     return [{"serial": s, "journal": mine.get(s), "database": theirs.get(s)} for s in differing[:SHOWN_MAX]]

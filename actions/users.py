@@ -70,10 +70,10 @@ def me(res: Resources, user_id: int) -> dict[str, Any]:
 
 
 def create_user(res: Resources, actor_id: int, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Makes a user below the actor, or below `parent_id` in the actor's subtree; with a wallet and its account.
+    """Makes a user below the actor, or below `parent_id` in his subtree, with a wallet and its account.
 
-    `data`: username, password, role; maybe parent_id, full_name, phone, address, commission_bp, credit_limit (centavos).
-    Raises Forbidden, NotFound (parent), Invalid, UsernameTaken.
+    `data`: username, password, role; maybe parent_id, full_name, phone, address, commission_bp, credit_limit
+    (centavos). Raises Forbidden, NotFound (parent), Invalid, UsernameTaken.
     """
     role = Role(data["role"])
     _check_password(data["password"])

@@ -1,4 +1,4 @@
-"""Public verification: what anyone who holds a ticket's code may learn about it, with the proof that it was sealed."""
+"""Public verification: what whoever holds a ticket's code may learn, with the proof that it was sealed."""
 
 from __future__ import annotations
 

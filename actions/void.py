@@ -1,4 +1,4 @@
-"""Taking a ticket back: a void by its number, or a cancel by its id for the customer who left before the answer came."""
+"""Taking a ticket back: a void by its number, a cancel by its id for the customer who left before the answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VOID_WINDOW_MS = 5 * 60 * 1000
 
 
 def void(res: Resources, agent_id: int, number: str, reason: str) -> dict[str, Any]:
-    """Voids the agent's own ticket; its receipt with status `voided`. Raises NotFound, AlreadyVoided, VoidWindowOver."""
+    """Voids the agent's own ticket; its receipt, now `voided`. Raises NotFound, AlreadyVoided, VoidWindowOver."""
     found = find_by_number(res, number)
     if found is None or found.ticket.agent_id != agent_id:
         raise NotFound

@@ -1,4 +1,4 @@
-"""Voiding a draw: two persons decide that it does not count, and every stake goes back (tasks/void_draw.py)."""
+"""Voiding a draw: two persons decide it, and every stake goes back (tasks/void_draw.py)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ask(res: Resources, actor_id: int, name: str, reason: str) -> dict[str, Any]
 
 
 def confirm(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
-    """The second person's word: nothing is sold from here on, and every stake goes back once the draw is drained.
+    """The second person's word: nothing is sold from here on, and every stake goes back once all is drained.
 
     The same call again gets the same answer. Raises NoSuchDraw, WrongState, SamePerson.
     """
@@ -71,7 +71,5 @@ def _begin(session: Session, draw: Draw, actor_id: int) -> None:
     if draw.status == "open" and not close_was_asked(session, draw.id):
         session.add(Intent(kind="close", draw_id=draw.id, payload={}, asked_by=actor_id))
     advance(session, draw.id, VOIDABLE, "voiding", voiding_at=func.now())
-    dropped = delete(PendingApproval).where(
-        PendingApproval.draw_id == draw.id, PendingApproval.kind == "result"
-    )
+    dropped = delete(PendingApproval).where(PendingApproval.draw_id == draw.id, PendingApproval.kind == "result")
     session.execute(dropped)

@@ -7,7 +7,14 @@ import time
 from actions.resources import Resources
 from intake.records import Position
 from intake.witness import read_folder
-from models.gate_state import answer_round, ask_witnesses, gate_state, highest_witnessed, list_slot, silent_slots
+from models.gate_state import (
+    answer_round,
+    ask_witnesses,
+    gate_state,
+    highest_witnessed,
+    list_slot,
+    silent_slots,
+)
 
 SILENCE_S = 2.0
 _LOOK_S = 0.1

@@ -1,4 +1,4 @@
-"""Reading request bodies: their size, their type, their JSON, in that order; and the parser of documented schemas."""
+"""Reading requests: a body's size, type and JSON, in that order; and the parser of documented schemas."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def _read_at_most(stream: Any, size: int) -> bytes:
 
 
 def parse_json(raw: bytes) -> Any:
-    """What the JSON says; numbers beyond 64 bits come as floats, of a repeated key the last counts. Raises Invalid."""
+    """What the JSON says; integers beyond 64 bits come as floats, of a repeated key the last counts.
+
+    Raises Invalid.
+    """
     try:
         return orjson.loads(raw)
     except ValueError as error:
@@ -53,7 +56,10 @@ def parse_json(raw: bytes) -> Any:
 
 
 def expect_no_body() -> None:
-    """For calls that take no body: none, or an empty object. Raises Invalid, TooLarge, UnsupportedMediaType."""
+    """For calls without a body: takes none, or an empty object.
+
+    Raises Invalid, TooLarge, UnsupportedMediaType.
+    """
     raw = read_body(BODY_BYTES_MAX)
     if raw and parse_json(raw) != {}:
         raise Invalid(errors=[{"path": "", "message": "this call takes no fields"}])
@@ -70,9 +76,10 @@ def field_errors(messages: Any, path: tuple[str, ...] = ()) -> Iterator[FieldErr
 
 
 class Parser(FlaskParser):
-    """Reads what a schema documents; whatever is wrong raises Invalid, and unknown fields are wrong everywhere."""
+    """Reads what a schema documents; raises Invalid for whatever is wrong, unknown fields too."""
 
-    DEFAULT_UNKNOWN_BY_LOCATION = {"json": ma.RAISE, "query": ma.RAISE}  # noqa: RUF012 - as the base class has it
+    # As the base class has it, which is no ClassVar.
+    DEFAULT_UNKNOWN_BY_LOCATION = {"json": ma.RAISE, "query": ma.RAISE}  # noqa: RUF012 - see above
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
         return parse_json(read_body(BODY_BYTES_MAX))
@@ -83,7 +90,13 @@ class Parser(FlaskParser):
         return self._makeproxy(MultiDict(given), schema)
 
     def handle_error(
-        self, error: ma.ValidationError, req: Request, schema: ma.Schema, *, error_status_code: Any, error_headers: Any
+        self,
+        error: ma.ValidationError,
+        req: Request,
+        schema: ma.Schema,
+        *,
+        error_status_code: Any,
+        error_headers: Any,
     ) -> NoReturn:
         assert isinstance(error.messages, dict)
         # The outermost key is the place where the parameters stood: json or query.

@@ -38,7 +38,10 @@ class DrawBody(Schema):
     status = fields.String(required=True, validate=STATUS)
     result = fields.String(metadata={"description": "once two persons have entered it"})
     prize_table = fields.Dict(
-        keys=fields.String(), values=fields.Integer(), required=True, metadata={"description": "paid per 1 staked"}
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        metadata={"description": "paid per 1 staked"},
     )
     limits = fields.List(fields.Nested(PlayLimit), required=True)
     payout_limit = fields.Integer(required=True, metadata={"description": "the most that any one outcome may cost"})
@@ -95,8 +98,11 @@ class DrawnNumber(Schema):
     time = Minute(required=True)
 
 
-class StatusBody(Schema):
+class Asked(Schema):
+    """How far something is that two persons decide."""
+
     status = fields.String(required=True)
+    draw_id = fields.String(required=True)
 
 
 class Step(Schema):
@@ -123,4 +129,5 @@ class SealBody(Schema):
     gaps = fields.List(fields.Raw(), required=True)
     count = fields.Integer(metadata={"description": "with a login"})
     voided = fields.Integer(metadata={"description": "with a login"})
-    stake = fields.Integer(metadata={"description": "with a login"})
+    stake = fields.Integer(metadata={"description": "with a login: of the tickets that count"})
+    reason = fields.String(allow_none=True, metadata={"description": "with a login: of a late seal"})

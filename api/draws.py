@@ -12,7 +12,7 @@ from flask import Response, request
 from actions import draws, voiding
 from actions.resources import Resources
 from api.answers import json_answer
-from api.draw_schemas import DrawBody, DrawList, DrawQuery, MovedCutoff, NewDraw, Reason
+from api.draw_schemas import Asked, DrawBody, DrawList, DrawQuery, MovedCutoff, NewDraw, Reason
 from api.operation import Blueprint, Caller, operation
 from api.tokens import Actor
 from rules.draws import parse_draw_name
@@ -37,7 +37,12 @@ def real_name(draw_id: str) -> str:
 
 
 @operation(
-    blueprint, "GET /draws", allowed=Caller.USER, query=DrawQuery, answers={200: DrawList, 304: None}, problems=[Invalid]
+    blueprint,
+    "GET /draws",
+    allowed=Caller.USER,
+    query=DrawQuery,
+    answers={200: DrawList, 304: None},
+    problems=[Invalid],
 )
 def list_draws(res: Resources, _: Actor, query: dict[str, Any]) -> Response:
     """Draws, open ones first. With If-None-Match and nothing new: 304, whose Date header is the time."""
@@ -48,7 +53,11 @@ def list_draws(res: Resources, _: Actor, query: dict[str, Any]) -> Response:
 
 
 @operation(
-    blueprint, "GET /draws/<draw_id>", allowed=Caller.USER, answers={200: DrawBody, 304: None}, problems=[NoSuchDraw]
+    blueprint,
+    "GET /draws/<draw_id>",
+    allowed=Caller.USER,
+    answers={200: DrawBody, 304: None},
+    problems=[NoSuchDraw],
 )
 def get_draw(res: Resources, _: Actor, draw_id: str) -> Response:
     """One draw. With If-None-Match and nothing new: 304, whose Date header is the time."""
@@ -57,7 +66,12 @@ def get_draw(res: Resources, _: Actor, draw_id: str) -> Response:
 
 
 @operation(
-    blueprint, "POST /draws", allowed="draw.create", body=NewDraw, answers={201: DrawBody}, problems=[DrawExists]
+    blueprint,
+    "POST /draws",
+    allowed="draw.create",
+    body=NewDraw,
+    answers={201: DrawBody},
+    problems=[DrawExists],
 )
 def create_draw(res: Resources, actor: Actor, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Make a draw beside those of the schedule."""
@@ -94,7 +108,7 @@ def close_draw(res: Resources, actor: Actor, draw_id: str) -> tuple[dict[str, An
     "POST /draws/<draw_id>/void",
     allowed="draw.void",
     body=Reason,
-    answers={202: None},
+    answers={202: Asked},
     problems=[NoSuchDraw, WrongState],
 )
 def void_draw(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> tuple[dict[str, Any], int]:
@@ -106,8 +120,8 @@ def void_draw(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) 
     blueprint,
     "POST /draws/<draw_id>/void/confirm",
     allowed="draw.void",
-    answers={202: None},
-    problems=[NoSuchDraw, WrongState, SamePerson, IntakeUnavailable],
+    answers={202: Asked},
+    problems=[NoSuchDraw, WrongState, SamePerson],
 )
 def confirm_void(res: Resources, actor: Actor, draw_id: str) -> tuple[dict[str, Any], int]:
     """Void the draw: every stake goes back."""
@@ -129,10 +143,8 @@ def _tag(body: dict[str, Any]) -> str:
 
 def _tagged(body: dict[str, Any], tag: str) -> Response:
     """The body with its tag, or 304. Weak: two answers with one tag still differ in `now`."""
-    if request.if_none_match.contains_weak(tag):
-        response = Response(status=304)
-    else:
-        response = json_answer(body)
+    known = request.if_none_match.contains_weak(tag)
+    response = Response(status=304) if known else json_answer(body)
     response.set_etag(tag, weak=True)
     response.headers["Cache-Control"] = "private, no-cache"
     return response

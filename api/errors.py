@@ -85,9 +85,10 @@ def markdown() -> str:
 _HEAD = [
     "# Problem codes",
     "",
-    "Every error is an `application/problem+json` document (RFC 9457) with `type`, `title`, `status`, `detail`, `code`",
-    "and `errors`. `code` is stable; `type` is `/v1/docs/errors#` and the code. `errors` names each bad field by its",
-    "path (`lines.0.number`). Some codes bring more: `available`, `lines`, `retry_after` (seconds, also as a header).",
+    "Every error is an `application/problem+json` document (RFC 9457) with `type`, `title`, `status`,",
+    "`detail`, `code` and `errors`. `code` is stable; `type` is `/v1/docs/errors#` and the code. `errors`",
+    "names each bad field by its path (`lines.0.number`). Some codes bring more: `available`, `lines`,",
+    "`retry_after` (seconds, also as a header).",
     "",
     "| code | status | meaning | what to do |",
     "|---|---|---|---|",

@@ -36,7 +36,7 @@ def centavos(least: int = 0, most: int = LIMIT_MAX, **options: Any) -> Whole:
 
 
 class Line(fields.String):
-    """A line or more of text for people, without control characters, which no database column and no log wants."""
+    """Text for people, without control characters, which no column and no log wants."""
 
     def __init__(self, least: int = 1, most: int = 200, **options: Any) -> None:
         super().__init__(validate=validate.Length(least, most), **options)

@@ -1,8 +1,8 @@
 """One endpoint: its address, who may call it, what it takes and answers, and which problems it may meet.
 
-`@operation` makes a plain function `(res, actor, [body], [query], **path)` into an endpoint, and writes its part
-of the OpenAPI document from the same facts. Checks run in the order of the contract: login (401), role (403),
-size (413), type (415), content (422).
+`@operation` makes a plain function `(res, actor, [body], [query], **path)` into an endpoint, and writes its
+part of the OpenAPI document from the same facts. Checks run in the order of the contract: login (401), role
+(403), size (413), type (415), content (422).
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ def operation(
 ) -> Callable[[View], View]:
     """Registers a view under `call` ("POST /users"). `allowed`: a Caller, or an action of rules.rights.
 
-    `answers`: the schema of each good status; `problems`: those that the checks here do not imply; `documented`
-    goes into the OpenAPI operation as it is. The view returns a body, (body, status) or a Response.
+    `answers`: the schema of each good status; `problems`: those that the checks here do not imply;
+    `documented` goes into the OpenAPI operation as it is. The view returns a body, (body, status) or a
+    Response.
     """
     method, path = call.split()
 
@@ -120,7 +121,7 @@ def _answering(view: View, method: str, allowed: Caller | str, body: Schema | Sa
     return endpoint
 
 
-# ── the OpenAPI document ────────────────────────────────────────────────────────────────────────────────────────
+# ── the OpenAPI document ────────────────────────────────────────────────────────────────────────────────────
 
 
 def _implied_problems(
@@ -150,9 +151,15 @@ def _description(
         responses[status] = {"description": _PHRASES[status], **({"content": content} if content else {})}
     for problem in sorted({problem.code for problem in problems}):
         _add_problem(responses, problem)
-    described: dict[str, Any] = {"responses": responses, "security": _SECURITY[allowed if isinstance(allowed, Caller) else Caller.USER]}
+    described: dict[str, Any] = {
+        "responses": responses,
+        "security": _SECURITY[allowed if isinstance(allowed, Caller) else Caller.USER],
+    }
     if isinstance(body, Sale):
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": body.schema}}}
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": body.schema}},
+        }
     return described
 
 

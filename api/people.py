@@ -71,9 +71,7 @@ def create_user(res: Resources, actor: Actor, body: dict[str, Any]) -> tuple[dic
     return users.create_user(res, actor.id, body), 201
 
 
-@operation(
-    blueprint, "GET /users", allowed="user.read", query=Page, answers={200: UserList}, problems=[TokenRevoked]
-)
+@operation(blueprint, "GET /users", allowed="user.read", query=Page, answers={200: UserList}, problems=[TokenRevoked])
 def list_users(res: Resources, actor: Actor, query: dict[str, Any]) -> dict[str, Any]:
     """The users of your subtree, newest first."""
     return users.users_page(res, actor.id, **query)

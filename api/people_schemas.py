@@ -58,11 +58,10 @@ UserList = list_of(UserBody)
 
 class NewUser(Schema):
     username = fields.String(
-        required=True, validate=validate.Regexp(_USERNAME, error="3 to 32 of a-z, 0-9, dot, dash and underscore")
+        required=True,
+        validate=validate.Regexp(_USERNAME, error="3 to 32 of a-z, 0-9, dot, dash and underscore"),
     )
-    password = fields.String(
-        required=True, validate=validate.Length(PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX)
-    )
+    password = fields.String(required=True, validate=validate.Length(PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX))
     role = fields.String(required=True, validate=validate.OneOf(ROLES))
     parent_id = Whole(allow_none=True, metadata={"description": "of your subtree; yourself if not given"})
     full_name = Line(allow_none=True)

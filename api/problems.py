@@ -62,7 +62,7 @@ def answer(problem: Problem) -> Response:
 
 
 def handle_all(app: Flask, on_unreconciled: Callable[[], None]) -> None:
-    """Registers the handlers. `on_unreconciled` is called when the gate has to be looked at, and must not block."""
+    """Registers the handlers. `on_unreconciled`, which must not block, is told to look at the gate."""
 
     def of_problem(problem: Problem) -> Response:
         if isinstance(problem, Unreconciled):

@@ -6,14 +6,13 @@ from typing import Any
 
 from actions import results, seals
 from actions.resources import Resources
-from api.draw_schemas import DrawnNumber, Reason, SealBody, Settlement, StatusBody
+from api.draw_schemas import Asked, DrawnNumber, Reason, SealBody, Settlement
 from api.draws import real_name
 from api.operation import Blueprint, Caller, operation
 from api.tokens import Actor
 from rules.errors import (
     DatabaseUnavailable,
     NoSuchDraw,
-    NotFound,
     NotSealed,
     NumbersDiffer,
     OtherDraw,
@@ -32,7 +31,7 @@ _ENTRY = [NoSuchDraw, NotSealed, OtherDraw, TooEarly, WrongState]
     "POST /draws/<draw_id>/result",
     allowed="result.enter",
     body=DrawnNumber,
-    answers={202: StatusBody},
+    answers={202: Asked},
     problems=_ENTRY,
 )
 def enter_result(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> tuple[dict[str, Any], int]:
@@ -45,7 +44,7 @@ def enter_result(res: Resources, actor: Actor, body: dict[str, Any], draw_id: st
     "POST /draws/<draw_id>/result/confirm",
     allowed="result.enter",
     body=DrawnNumber,
-    answers={202: StatusBody},
+    answers={202: Asked},
     problems=[*_ENTRY, SamePerson, NumbersDiffer],
 )
 def confirm_result(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> tuple[dict[str, Any], int]:
@@ -58,7 +57,7 @@ def confirm_result(res: Resources, actor: Actor, body: dict[str, Any], draw_id: 
     "GET /draws/<draw_id>/settlement",
     allowed="settlement.read",
     answers={200: Settlement},
-    problems=[NoSuchDraw, NotFound],
+    problems=[NoSuchDraw, NotSealed, WrongState],
 )
 def get_settlement(res: Resources, _: Actor, draw_id: str) -> dict[str, Any]:
     """How far the settlement is, and what it has found."""
@@ -69,8 +68,8 @@ def get_settlement(res: Resources, _: Actor, draw_id: str) -> dict[str, Any]:
     blueprint,
     "POST /draws/<draw_id>/settle",
     allowed="settlement.resume",
-    answers={202: None},
-    problems=[NoSuchDraw, WrongState],
+    answers={202: Settlement},
+    problems=[NoSuchDraw, NotSealed, WrongState],
 )
 def resume_settlement(res: Resources, _: Actor, draw_id: str) -> tuple[dict[str, Any], int]:
     """Resume a settlement that is stuck."""
@@ -82,7 +81,7 @@ def resume_settlement(res: Resources, _: Actor, draw_id: str) -> tuple[dict[str,
     "GET /draws/<draw_id>/seal",
     allowed=Caller.ANYONE_OR_USER,
     answers={200: SealBody},
-    problems=[NoSuchDraw, NotFound, NotSealed, DatabaseUnavailable],
+    problems=[NoSuchDraw, NotSealed, DatabaseUnavailable],
 )
 def get_seal(res: Resources, actor: Actor | None, draw_id: str) -> dict[str, Any]:
     """The published seal; with a login also count, voided and stake."""
@@ -94,7 +93,7 @@ def get_seal(res: Resources, actor: Actor | None, draw_id: str) -> dict[str, Any
     "POST /draws/<draw_id>/seal",
     allowed="draw.seal_late",
     body=Reason,
-    answers={202: None},
+    answers={202: Asked},
     problems=[NoSuchDraw, WrongState],
 )
 def ask_late_seal(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> tuple[dict[str, Any], int]:
@@ -106,7 +105,7 @@ def ask_late_seal(res: Resources, actor: Actor, body: dict[str, Any], draw_id: s
     blueprint,
     "POST /draws/<draw_id>/seal/confirm",
     allowed="draw.seal_late",
-    answers={202: None},
+    answers={202: Asked},
     problems=[NoSuchDraw, WrongState, SamePerson],
 )
 def confirm_late_seal(res: Resources, actor: Actor, draw_id: str) -> tuple[dict[str, Any], int]:

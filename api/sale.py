@@ -1,7 +1,8 @@
-"""Decoding sales: msgspec reads a three-line ticket in a few microseconds, Marshmallow takes twenty times as long.
+"""Decoding sales: msgspec reads a three-line ticket in microseconds, Marshmallow takes twenty times as long.
 
-What is taken is what `api.ticket_schemas.SaleBody` documents; a property test holds the two equal. Of a repeated key
-in one JSON object the last counts, but here an earlier one of the wrong type is refused already.
+What is taken is what `api.ticket_schemas.SaleBody` documents; a property test holds the two equal. Of a
+repeated key in one JSON object the last counts, but here an earlier one of the wrong type is refused
+already.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def read_sale(raw: bytes | msgspec.Raw, agent_id: int) -> tuple[str, Sale]:
 
 
 def read_batch(raw: bytes, agent_id: int) -> list[tuple[str | None, tuple[str, Sale] | Problem]]:
-    """For each ticket of a batch its id as it was sent (None: it had none), and the sale or what is wrong with it.
+    """For each ticket of a batch its id as it was sent (None: it had none), and the sale or what is wrong.
 
     Raises Invalid when the batch itself cannot be read.
     """

@@ -16,10 +16,13 @@ from rules.limits import LINES_MAX, STAKE_MAX, STAKE_UNIT, stake_refusal
 
 BATCH_TICKETS_MAX = 500
 NUMBER_CHARACTERS_MAX = 16
-# The canonical text of a uuid, in any case; kept in lower case. The same patterns stand in OpenAPI with ^ and $.
+# The canonical text of a uuid, in any case; kept in lower case. In OpenAPI ^ and $ stand for \A and \Z.
 UUID = r"\A[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z"
 DRAW_ID = r"\A[0-9A-Z]{1,4}-[0-9]{8}-[0-9]{4}\Z"
-TICKET_STATUSES = ["accepted", "voided", "annulled", "refunded", "lost", "won", "claim_pending", "paid", "expired"]
+TICKET_STATUSES = [
+    *("accepted", "voided", "annulled", "refunded", "lost"),
+    *("won", "claim_pending", "paid", "expired"),
+]
 
 
 class AskedLine(Protocol):
@@ -100,15 +103,19 @@ def _pattern(pattern: str, **metadata: Any) -> fields.String:
 class SaleBody(Schema):
     """One ticket to sell. Read by api.sale, which takes and refuses exactly the same."""
 
-    id = _pattern(UUID, format="uuid", description="made by the terminal, kept until it has an answer; any case")
+    id = _pattern(
+        UUID,
+        format="uuid",
+        description="made by the terminal, which keeps it until it has an answer; in any case",
+    )
     draw_id = _pattern(DRAW_ID, example="3D-20261122-1400")
     lines = fields.List(fields.Nested(SaleLine), required=True, validate=validate.Length(1, LINES_MAX))
 
     @validates_schema(skip_on_field_errors=True)
     def lines_can_exist(self, data: dict[str, Any], **_: Any) -> None:
-        errors: dict[int, dict[str, list[str]]] = {}
+        errors: dict[str | int, Any] = {}
         for error in line_errors(data["draw_id"], map(_Given, data["lines"])):
-            _, place, field = error["path"].split(".")
+            place, field = error["path"].split(".")[1:]
             errors[int(place)] = {field: [error["message"]]}
         if errors:
             raise ValidationError({"lines": errors})
@@ -171,7 +178,7 @@ class BatchAnswer(Schema):
 
 
 class OfDraw(Schema):
-    draw_id = fields.String(required=True, validate=validate.Length(1, 40))
+    draw_id = _pattern(DRAW_ID, example="3D-20261122-1400")
 
 
 class Cancelled(Schema):

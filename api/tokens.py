@@ -58,9 +58,7 @@ class Tokens:
     def issue(self, actor: Actor) -> str:
         """A new access token."""
         claims = {"username": actor.username, "role": actor.role.value}
-        token: str = create_access_token(
-            str(actor.id), additional_claims=claims, expires_delta=self.lifetime
-        )
+        token: str = create_access_token(str(actor.id), additional_claims=claims, expires_delta=self.lifetime)
         return token
 
     def actor(self, header: str | None) -> Actor:
@@ -69,7 +67,14 @@ class Tokens:
             return _actor(decode_token(_bearer(header)))
         except jwt.ExpiredSignatureError as error:
             raise TokenExpired from error
-        except (jwt.PyJWTError, JWTExtendedException, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (
+            jwt.PyJWTError,
+            JWTExtendedException,
+            ValueError,
+            TypeError,
+            KeyError,
+            RecursionError,
+        ) as error:
             raise BadToken from error
 
     def cached_actor(self, header: str | None) -> Actor:

@@ -14,6 +14,9 @@ from runtime.process import DIE_WITH_PARENT, Locked, die_with_parent
 # Starting a database should not wait for everything that the API imports: seven programs start at once.
 COMMANDS = {
     "announce": "cli.run",
+    "check-receipt": "cli.receipts",
+    "dead-letters": "cli.dead_letters",
+    "draws": "cli.draws",
     "run": "cli.run",
     "serve": "cli.serve",
     "server": "cli.server",
@@ -30,7 +33,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        command = getattr(import_module(COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

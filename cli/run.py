@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from cli.supervision import control_socket, flower_password_file, programs, supervisord_conf
+from cli.supervision import STDOUT, control_socket, flower_password_file, programs, supervisord_conf
 from runtime.embedded_postgres import OWNER_ROLE, Postgres
 from runtime.embedded_valkey import Valkey
 from runtime.environment import Reader, directory
@@ -41,11 +42,12 @@ def run() -> None:
     settings = Settings.from_env(environ)
     _check_port(settings.api_host, settings.port)
     conf = var_dir / "supervisord.conf"
-    _write_private(conf, supervisord_conf(settings, programs(settings, embedded), stdout=_own_stdout()))
+    _write_private(conf, supervisord_conf(settings, programs(settings, embedded)))
     # The programs end with this very process, which supervisord becomes.
     environ[DIE_WITH_PARENT] = str(os.getpid())
     click.echo(f"drawbreak starts; data, keys and logs are under {var_dir}")
     sys.stdout.flush()
+    _make_stdout_reopenable()
     command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
     os.execve(sys.executable, command, environ)
 
@@ -95,14 +97,18 @@ def _write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _own_stdout() -> str | None:
-    """A path under which supervisord can write to our standard output; None where it has none (a socket)."""
-    path = "/dev/stdout"
+def _make_stdout_reopenable() -> None:
+    """supervisord opens /dev/stdout by name, which fails for sockets and after a change of user.
+
+    Then `cat` passes on what comes.
+    """
     try:
-        with open(path, "ab"):
-            return path
+        os.close(os.open(STDOUT, os.O_WRONLY | os.O_APPEND))
     except OSError:
-        return None
+        # A session of its own: it must not end with Ctrl-C before the last words are said.
+        cat = subprocess.Popen(["cat"], stdin=subprocess.PIPE, start_new_session=True)
+        assert cat.stdin is not None
+        os.dup2(cat.stdin.fileno(), sys.stdout.fileno())
 
 
 @click.command(hidden=True)

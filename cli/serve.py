@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import click
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from cli.supervision import FLOWER_USER, flower_password_file
+from cli.supervision import FLOWER_USER, FOR_SETUP_ONLY, flower_password_file
 from migrations.runner import is_current
 from runtime.process import DIE_WITH_PARENT, die_with_parent
 from runtime.resp import pongs
@@ -19,9 +19,6 @@ from runtime.secret_files import read_secret
 from runtime.settings import Settings
 
 WAIT_SECONDS = 60
-
-# What the applications have no use for.
-PRIVILEGED = ("OWNER_DATABASE_URL", "SUPERADMIN_PASSWORD")
 
 PYTHON_MODULE = (sys.executable, "-m")
 CELERY = (*PYTHON_MODULE, "celery", "-A", "workers.app")
@@ -70,7 +67,7 @@ def serve(name: str) -> None:
     """Become the application NAME, after waiting up to a minute for its servers."""
     settings = Settings.from_env(os.environ)
     _wait_for_servers(settings)
-    environ = {key: value for key, value in os.environ.items() if key not in PRIVILEGED}
+    environ = {key: value for key, value in os.environ.items() if key not in FOR_SETUP_ONLY}
     if DIE_WITH_PARENT in environ:
         environ[DIE_WITH_PARENT] = "1"  # what it forks has another parent than the one named there
         if name != "api":

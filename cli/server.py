@@ -7,6 +7,7 @@ import signal
 
 import click
 
+from cli.supervision import FOR_SETUP_ONLY
 from runtime.embedded_postgres import Postgres
 from runtime.embedded_valkey import Valkey
 from runtime.environment import Reader, directory
@@ -29,4 +30,4 @@ def server(name: str) -> None:
         valkey = Valkey(var_dir / "valkey")
         valkey.prepare()
         argv, environ = valkey.argv, dict(os.environ)
-    os.execve(argv[0], argv, environ)
+    os.execve(argv[0], argv, {key: value for key, value in environ.items() if key not in FOR_SETUP_ONLY})

@@ -20,6 +20,11 @@ START_RETRIES = 1_000_000  # never give up
 LOG_BYTES_MAX = "10MB"
 LOGS_KEPT = 3
 
+# Variables that no other program is given.
+FOR_SETUP_ONLY = ("OWNER_DATABASE_URL", "SUPERADMIN_PASSWORD")
+
+STDOUT = "/dev/stdout"
+
 FLOWER_USER = "drawbreak"
 
 
@@ -57,8 +62,8 @@ def programs(settings: Settings, embedded: frozenset[str]) -> list[Program]:
     return [server for server in servers if server.name in embedded] + apps
 
 
-def supervisord_conf(settings: Settings, entries: Sequence[Program], *, stdout: str | None) -> str:
-    """The configuration file. `stdout`: where programs that talk write; None: a log file like the rest."""
+def supervisord_conf(settings: Settings, entries: Sequence[Program]) -> str:
+    """The text of the configuration file."""
     var_dir = settings.var_dir
     log_dir = var_dir / "log"
     log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,11 +92,11 @@ def supervisord_conf(settings: Settings, entries: Sequence[Program], *, stdout: 
         if members:
             sections[f"group:{group}"] = {"programs": ",".join(members), "priority": priority}
     for entry in entries:
-        sections[f"program:{entry.name}"] = _section(entry, log_dir, stdout)
+        sections[f"program:{entry.name}"] = _section(entry, log_dir)
     return "\n".join(_render(name, options) for name, options in sections.items())
 
 
-def _section(entry: Program, log_dir: Path, stdout: str | None) -> dict[str, object]:
+def _section(entry: Program, log_dir: Path) -> dict[str, object]:
     command = shlex.join([sys.executable, "-m", "cli.main", *entry.words])
     section: dict[str, object] = {
         "command": command,
@@ -106,8 +111,8 @@ def _section(entry: Program, log_dir: Path, stdout: str | None) -> dict[str, obj
         "killasgroup": "true",
         "redirect_stderr": "true",
     }
-    if entry.talks and stdout:
-        return section | {"stdout_logfile": stdout, "stdout_logfile_maxbytes": 0}
+    if entry.talks:
+        return section | {"stdout_logfile": STDOUT, "stdout_logfile_maxbytes": 0}
     log = {
         "stdout_logfile": log_dir / f"{entry.name}.log",
         "stdout_logfile_maxbytes": LOG_BYTES_MAX,

@@ -1,1 +1,1 @@
-"""The only room that talks to Redis: key catalogue, gate and journal, their scripts, the doorbell. Imports rules and runtime."""
+"""The only room that talks to Redis: key catalogue, gate and journal, their scripts, the doorbell."""

@@ -75,7 +75,12 @@ class Doorbell:
             ring = self._rings.get()
             try:
                 self._app.send_task(
-                    ring.task, args=ring.arguments, queue=ring.queue, expires=EXPIRES_S, ignore_result=True, retry=False
+                    ring.task,
+                    args=ring.arguments,
+                    queue=ring.queue,
+                    expires=EXPIRES_S,
+                    ignore_result=True,
+                    retry=False,
                 )
             except Exception:  # whatever the broker's library raises: the sweep comes within a second
                 _log.warning("a ring was lost: %s", ring.task, exc_info=True)

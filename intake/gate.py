@@ -67,7 +67,7 @@ class Gate:
         self.identity = identity
 
     def recognises(self, identity: ServerIdentity) -> bool:
-        """Whether a new connection reached the adopted server. Before the first adoption every call is refused anyway."""
+        """Whether a new connection reached the adopted server. Before the first adoption every call is refused."""
         return self.identity is None or identity == self.identity
 
     def close_connections(self) -> None:
@@ -141,7 +141,14 @@ class Gate:
         return self._void(draw, "c", held, agent_id, ticket_id, window_ms, "cancelled by id")
 
     def _void(
-        self, draw: str, kind: str, held: Held | None, agent_id: int, ticket_id: str, window_ms: int, reason: str
+        self,
+        draw: str,
+        kind: str,
+        held: Held | None,
+        agent_id: int,
+        ticket_id: str,
+        window_ms: int,
+        reason: str,
     ) -> Voided:
         serial, lines = (held.serial, held.record.lines) if held else (0, ())
         record = VoidRecord(kind, agent_id, ticket_id, 0, serial, sum(line.stake for line in lines), reason)
@@ -281,9 +288,11 @@ def _held(known: bytes, record: bytes) -> Held:
 
 
 def _short(game: str, sale: Sale, pairs: Sequence[bytes]) -> list[dict[str, Any]]:
-    """For each bet that does not fit: play, number as it was asked for, and what is left."""
+    """For each bet that does not fit: play, number as it stands first on the ticket, and what is left."""
     wanted = list(bets.summed(game, sale.lines))
-    asked = {(line.play, games.match_key(game, line.play, line.number)): line.number for line in sale.lines}
+    asked: dict[tuple[str, str], str] = {}
+    for line in sale.lines:
+        asked.setdefault((line.play, games.match_key(game, line.play, line.number)), line.number)
     found = []
     for index, left in zip(pairs[::2], pairs[1::2], strict=True):
         bet = wanted[int(index) - 1]

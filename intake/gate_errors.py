@@ -28,14 +28,18 @@ class DrawUnknown(LookupError):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns the client library's errors into IntakeUnavailable, and those that mean "reconcile first" into Unreconciled."""
+    """Turns the client library's errors into IntakeUnavailable, or Unreconciled where a reconcile comes first."""
     try:
         yield
     except redis_errors.NoScriptError as error:
         raise Unreconciled("the server has lost its scripts") from error
     except ServerChanged as error:
         raise Unreconciled("another server answers") from error
-    except (redis_errors.OutOfMemoryError, redis_errors.BusyLoadingError, redis_errors.ReadOnlyError) as error:
+    except (
+        redis_errors.OutOfMemoryError,
+        redis_errors.BusyLoadingError,
+        redis_errors.ReadOnlyError,
+    ) as error:
         raise IntakeUnavailable(retry_after=RETRY_AFTER_S) from error
     except redis_errors.ConnectionError as error:
         raise IntakeUnavailable(retry_after=RETRY_AFTER_S) from error

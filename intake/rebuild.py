@@ -38,7 +38,7 @@ class DrawImage:
         self.marker: Position | None = None
 
     def add(self, position: Position, raw: bytes, *, lines_of_ticket: Any) -> None:
-        """Counts a record that the database's sums do not hold; `lines_of_ticket(serial)` for voids of stored tickets."""
+        """Counts a record that the database's sums lack; `lines_of_ticket(serial)` serves voids of stored tickets."""
         self.top = max(self.top, position)
         try:
             record = decode(raw)

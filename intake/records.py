@@ -1,11 +1,11 @@
 """The journal's records: one line of text each, so that anyone with a terminal can read a journal.
 
-    t|agent|id|accepted ms|available after|s046:1000,r123:500     a ticket, at <serial>-0; its stake is that of its lines
-    v|agent|id|made ms|ticket's serial|stake|reason               a void, after the last ticket: <serial>-<sub>
-    c|agent|id|made ms|ticket's serial or 0|stake|reason          a cancel: the id is dead, sold or not
-    g|made ms|first serial|last serial                            a gap, at <last serial>-0
-    o|made ms|draw's name                                         the journal's beginning, at 0-1
-    z|made ms|last serial|tickets|stake|voids|voided stake|why    the close marker, always the last
+t|agent|id|accepted ms|available after|s046:1000,r123:500     a ticket, at <serial>-0; its stake is that of its lines
+v|agent|id|made ms|ticket's serial|stake|reason               a void, after the last ticket: <serial>-<sub>
+c|agent|id|made ms|ticket's serial or 0|stake|reason          a cancel: the id is dead, sold or not
+g|made ms|first serial|last serial                            a gap, at <last serial>-0
+o|made ms|draw's name                                         the journal's beginning, at 0-1
+z|made ms|last serial|tickets|stake|voids|voided stake|why    the close marker, always the last
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import NamedTuple
 from rules.tickets import Line
 
 _TICKET = re.compile(r"t\|(\d{1,18})\|([0-9a-f]{32})\|(\d{1,15})\|(-?\d{1,18})\|(.+)\Z", re.ASCII)
-_VOID = re.compile(r"([vc])\|(\d{1,18})\|([0-9a-f]{32})\|(\d{1,15})\|(\d{1,15})\|(\d{1,18})\|(.*)\Z", re.ASCII | re.DOTALL)
+_VOID = re.compile(
+    r"([vc])\|(\d{1,18})\|([0-9a-f]{32})\|(\d{1,15})\|(\d{1,15})\|(\d{1,18})\|(.*)\Z", re.ASCII | re.DOTALL
+)
 _GAP = re.compile(r"g\|(\d{1,15})\|(\d{1,15})\|(\d{1,15})\Z", re.ASCII)
 _OPEN = re.compile(r"o\|(\d{1,15})\|(.+)\Z", re.ASCII)
 _CLOSE = re.compile(r"z\|(\d{1,15})\|(\d{1,15})\|(\d{1,15})\|(\d{1,18})\|(\d{1,15})\|(\d{1,18})\|(\w+)\Z", re.ASCII)
@@ -147,5 +149,6 @@ def decode(raw: bytes) -> Record:
     if match := _OPEN.match(text):
         return OpenRecord(int(match[1]), match[2])
     if match := _CLOSE.match(text):
-        return CloseRecord(*(int(match[i]) for i in range(1, 7)), why=match[7])
+        made, serial, tickets, stake, voids, voided = map(int, match.groups()[:6])
+        return CloseRecord(made, serial, tickets, stake, voids, voided, match[7])
     raise BadRecord(f"no record: {text[:60]!r}")

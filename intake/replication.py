@@ -17,7 +17,7 @@ class Replication:
     wait_ms: int = 500
 
     def ask(self, pipe: Any) -> None:
-        """Ends a pipeline with a write of our own and a WAIT: after a mere read, WAIT vouches for what replicas lack."""
+        """Ends a pipeline with a write of our own and a WAIT: after a mere read it vouches for what they lack."""
         if self.replicas:
             pipe.hincrby(keys.GATE, "touched", 1)
             pipe.execute_command("WAIT", self.replicas, self.wait_ms)

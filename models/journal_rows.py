@@ -33,7 +33,8 @@ def insert_tickets(session: Session, draw_id: int, day: Date, rows: Sequence[Seq
         INSERT INTO tickets (draw_date, draw_id, serial, id, agent_id, accepted_at, stake, available)
         SELECT :day, :draw, serial, id::uuid, agent, {_AT.format("ms")}, stake, available
         FROM unnest(CAST(:serials AS bigint[]), CAST(:ids AS text[]), CAST(:agents AS bigint[]), CAST(:ms AS bigint[]),
-                    CAST(:stakes AS bigint[]), CAST(:available AS bigint[])) AS t(serial, id, agent, ms, stake, available)
+                    CAST(:stakes AS bigint[]), CAST(:available AS bigint[]))
+             AS t(serial, id, agent, ms, stake, available)
         ON CONFLICT (draw_date, draw_id, serial) DO NOTHING RETURNING serial
         """
     )
@@ -48,8 +49,9 @@ def insert_lines(session: Session, draw_id: int, day: Date, rows: Sequence[Seque
     statement = text(
         """
         INSERT INTO ticket_lines (draw_date, draw_id, serial, line_no, play, number, stake)
-        SELECT :day, :draw, * FROM unnest(CAST(:serials AS bigint[]), CAST(:line_nos AS smallint[]), CAST(:plays AS text[]),
-                                          CAST(:numbers AS text[]), CAST(:stakes AS bigint[]))
+        SELECT :day, :draw, *
+        FROM unnest(CAST(:serials AS bigint[]), CAST(:line_nos AS smallint[]), CAST(:plays AS text[]),
+                    CAST(:numbers AS text[]), CAST(:stakes AS bigint[]))
         """
     )
     names = ("serials", "line_nos", "plays", "numbers", "stakes")
@@ -59,7 +61,10 @@ def insert_lines(session: Session, draw_id: int, day: Date, rows: Sequence[Seque
 
 
 def insert_void(session: Session, draw_id: int, row: dict[str, Any]) -> bool:
-    """Stores a void or cancel (serial, sub, kind, ticket_serial, ticket_id, agent_id, stake, ms, reason); False: it was there."""
+    """Stores a void or cancel; False: it was there.
+
+    `row`: serial, sub, kind, ticket_serial, ticket_id, agent_id, stake, ms, reason.
+    """
     statement = text(
         f"""
         INSERT INTO voids (draw_id, serial, sub, kind, ticket_serial, ticket_id, agent_id, stake, made_at, reason)
@@ -74,7 +79,8 @@ def insert_void(session: Session, draw_id: int, row: dict[str, Any]) -> bool:
 def insert_gap(session: Session, draw_id: int, first: int, last: int, made_ms: int) -> None:
     """Stores a gap; one that is there already stays as it is."""
     statement = f"""
-        INSERT INTO gaps (draw_id, first_serial, last_serial, made_at) VALUES (:draw, :first, :last, {_AT.format(":ms")})
+        INSERT INTO gaps (draw_id, first_serial, last_serial, made_at)
+        VALUES (:draw, :first, :last, {_AT.format(":ms")})
         ON CONFLICT (draw_id, last_serial) DO NOTHING"""
     session.execute(text(statement), {"draw": draw_id, "first": first, "last": last, "ms": made_ms})
 
@@ -100,8 +106,9 @@ def add_sums(
             text(
                 """
                 INSERT INTO agent_sums AS s (draw_id, agent_id, tickets, stake, voids, voided_stake)
-                SELECT :draw, * FROM unnest(CAST(:agents AS bigint[]), CAST(:tickets AS bigint[]), CAST(:stakes AS bigint[]),
-                                            CAST(:voids AS bigint[]), CAST(:voided AS bigint[]))
+                SELECT :draw, *
+                FROM unnest(CAST(:agents AS bigint[]), CAST(:tickets AS bigint[]), CAST(:stakes AS bigint[]),
+                            CAST(:voids AS bigint[]), CAST(:voided AS bigint[]))
                 ON CONFLICT (draw_id, agent_id) DO UPDATE SET
                     tickets = s.tickets + excluded.tickets, stake = s.stake + excluded.stake,
                     voids = s.voids + excluded.voids, voided_stake = s.voided_stake + excluded.voided_stake
@@ -133,8 +140,8 @@ def add_sums(
         )
 
 
-_LINES = """(SELECT string_agg(left(l.play, 1) || l.number || ':' || l.stake, ',' ORDER BY l.line_no) FROM ticket_lines l
-             WHERE l.draw_date = t.draw_date AND l.draw_id = t.draw_id AND l.serial = t.serial)"""
+_LINES = """(SELECT string_agg(left(l.play, 1) || l.number || ':' || l.stake, ',' ORDER BY l.line_no)
+             FROM ticket_lines l WHERE l.draw_date = t.draw_date AND l.draw_id = t.draw_id AND l.serial = t.serial)"""
 
 
 def read_tickets(
@@ -161,14 +168,15 @@ def read_tickets(
 
 def read_ids(session: Session, draw_id: int, day: Date) -> Iterator[tuple[str, int]]:
     """(id as 32 hex digits, serial) of every ticket of the draw, streamed."""
-    statement = text("SELECT replace(id::text, '-', ''), serial FROM tickets WHERE draw_date = :day AND draw_id = :draw")
+    statement = text(
+        "SELECT replace(id::text, '-', ''), serial FROM tickets WHERE draw_date = :day AND draw_id = :draw"
+    )
     rows = session.execute(
         statement,
         {"day": day, "draw": draw_id},
         execution_options={"stream_results": True, "yield_per": READ_ROWS},
     )
-    for ticket_id, serial in rows:
-        yield ticket_id, serial
+    yield from ((row[0], row[1]) for row in rows)
 
 
 def count_records(session: Session, draw_id: int, day: Date) -> int:

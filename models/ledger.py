@@ -70,8 +70,11 @@ def post(
         text(
             """
             INSERT INTO postings (entry_id, account_id, amount)
-            SELECT :entry, (SELECT id FROM accounts WHERE kind = p.kind AND user_id IS NOT DISTINCT FROM p.user_id), p.amount
-            FROM unnest(CAST(:kinds AS text[]), CAST(:users AS bigint[]), CAST(:amounts AS bigint[])) AS p(kind, user_id, amount)
+            SELECT :entry,
+                   (SELECT id FROM accounts a WHERE a.kind = p.kind AND a.user_id IS NOT DISTINCT FROM p.user_id),
+                   p.amount
+            FROM unnest(CAST(:kinds AS text[]), CAST(:users AS bigint[]), CAST(:amounts AS bigint[]))
+                 AS p(kind, user_id, amount)
             WHERE p.amount <> 0
             """
         ),

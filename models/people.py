@@ -117,7 +117,8 @@ def loosen(session: Session, amounts: dict[int, int], reason: str) -> None:
     session.execute(
         text(
             """
-            WITH asked AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:amounts AS bigint[])) AS a(user_id, amount)),
+            WITH asked AS (
+                SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:amounts AS bigint[])) AS a(user_id, amount)),
             numbered AS (
                 UPDATE wallets SET outbox_seq = outbox_seq + 1 FROM asked
                 WHERE wallets.user_id = asked.user_id RETURNING wallets.user_id, outbox_seq, asked.amount)

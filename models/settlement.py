@@ -142,7 +142,7 @@ def block_hashes(session: Session, draw_id: int) -> list[bytes]:
 def insert_winners(
     session: Session, draw_id: int, day: Date, version: int, bets: Sequence[tuple[str, str, int]]
 ) -> None:
-    """Stores the lines that won, by (play, number as bet, centavos paid per centavo). Voided tickets win nothing.
+    """Stores what won, by (play, number as bet, centavos paid per centavo); voided tickets win nothing.
 
     Goes by the index on (draw, play, number): the cost follows the winners, not the draw.
     """
@@ -150,12 +150,15 @@ def insert_winners(
         text(
             """
             INSERT INTO winners (draw_id, version, serial, line_no, agent_id, play, number, stake, prize)
-            SELECT :draw, :version, l.serial, l.line_no, t.agent_id, l.play, l.number, l.stake, l.stake * w.pay
-            FROM unnest(CAST(:plays AS text[]), CAST(:numbers AS text[]), CAST(:pays AS bigint[])) AS w(play, number, pay)
+            SELECT :draw, :version, l.serial, l.line_no, t.agent_id, l.play, l.number, l.stake,
+                   l.stake * w.pay
+            FROM unnest(CAST(:plays AS text[]), CAST(:numbers AS text[]), CAST(:pays AS bigint[]))
+              AS w(play, number, pay)
             JOIN ticket_lines l
               ON l.draw_date = :day AND l.draw_id = :draw AND l.play = w.play AND l.number = w.number
             JOIN tickets t ON t.draw_date = :day AND t.draw_id = :draw AND t.serial = l.serial
-            WHERE NOT EXISTS (SELECT 1 FROM voids v WHERE v.draw_id = :draw AND v.ticket_serial = l.serial AND v.stake > 0)
+            WHERE NOT EXISTS (SELECT 1 FROM voids v
+                              WHERE v.draw_id = :draw AND v.ticket_serial = l.serial AND v.stake > 0)
             """
         ),
         {

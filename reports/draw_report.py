@@ -1,4 +1,4 @@
-"""The report of a settled draw: made from the sums that were booked, checked against the tickets themselves."""
+"""The report of a settled draw: made from the booked sums, checked against the tickets themselves."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ class OutOfBalance(RuntimeError):
 
 def build(session: Session, draw: Draw) -> dict[str, Any]:
     """The report's JSON; money in centavos. Raises OutOfBalance."""
-    sums = session.scalars(
-        select(AgentSum).where(AgentSum.draw_id == draw.id).order_by(AgentSum.agent_id)
-    ).all()
+    sums = session.scalars(select(AgentSum).where(AgentSum.draw_id == draw.id).order_by(AgentSum.agent_id)).all()
     agents = {row.agent_id: {name: getattr(row, name) for name in _COUNTS} for row in sums}
     totals = {name: sum(agent[name] for agent in agents.values()) for name in _COUNTS}
     exposure = {bet: stake for bet, stake in exposure_of(session, draw.id).items() if stake}
@@ -62,9 +60,7 @@ def build(session: Session, draw: Draw) -> dict[str, Any]:
     }
 
 
-def _plays(
-    draw: Draw, exposure: Mapping[tuple[str, str], int], winners: Sequence[Winner]
-) -> list[dict[str, Any]]:
+def _plays(draw: Draw, exposure: Mapping[tuple[str, str], int], winners: Sequence[Winner]) -> list[dict[str, Any]]:
     plays = sorted({play for play, _ in exposure}, reverse=True)
     return [
         {
@@ -112,7 +108,7 @@ def _seal(session: Session, draw: Draw) -> dict[str, Any]:
     }
 
 
-# ── the check ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the check ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _check(
@@ -131,9 +127,7 @@ def _check(
         raise OutOfBalance(f"the sums of agents {wrong[:10]} are not those of their tickets")
     from_lines = _exposure_from_lines(session, draw)
     if from_lines != exposure:
-        wrong_bets = sorted(
-            b for b in from_lines.keys() | exposure.keys() if from_lines.get(b) != exposure.get(b)
-        )
+        wrong_bets = sorted(b for b in from_lines.keys() | exposure.keys() if from_lines.get(b) != exposure.get(b))
         raise OutOfBalance(f"the stakes on {wrong_bets[:10]} are not those of the lines")
 
 
@@ -141,8 +135,8 @@ def _agents_from_tickets(session: Session, draw_id: int, day: Date) -> dict[int,
     rows = session.execute(
         text(
             """
-            SELECT t.agent_id, count(*), CAST(sum(t.stake) AS bigint),
-                   count(v.stake), CAST(coalesce(sum(t.stake) FILTER (WHERE v.stake IS NOT NULL), 0) AS bigint)
+            SELECT t.agent_id, count(*), CAST(sum(t.stake) AS bigint), count(v.stake),
+                   CAST(coalesce(sum(t.stake) FILTER (WHERE v.stake IS NOT NULL), 0) AS bigint)
             FROM tickets t
             LEFT JOIN voids v ON v.draw_id = t.draw_id AND v.ticket_serial = t.serial AND v.stake > 0
             WHERE t.draw_date = :day AND t.draw_id = :draw GROUP BY t.agent_id
@@ -159,7 +153,8 @@ def _exposure_from_lines(session: Session, draw: Draw) -> dict[tuple[str, str], 
             """
             SELECT l.play, l.number, CAST(sum(l.stake) AS bigint) FROM ticket_lines l
             WHERE l.draw_date = :day AND l.draw_id = :draw AND NOT EXISTS (
-                SELECT 1 FROM voids v WHERE v.draw_id = l.draw_id AND v.ticket_serial = l.serial AND v.stake > 0)
+                SELECT 1 FROM voids v
+                WHERE v.draw_id = l.draw_id AND v.ticket_serial = l.serial AND v.stake > 0)
             GROUP BY l.play, l.number
             """
         ),

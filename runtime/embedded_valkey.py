@@ -40,9 +40,7 @@ class Valkey:
     """One server below `home` (data/, the socket). `prepare()` and `argv` serve a supervisor that execs the
     server itself; `start()` and `stop()` run it as this process's child."""
 
-    def __init__(
-        self, home: Path, *, maxmemory: str = MEMORY_MAX, conf: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, home: Path, *, maxmemory: str = MEMORY_MAX, conf: Mapping[str, str] | None = None) -> None:
         self.home = home.resolve()
         self.log = self.home / "valkey.log"
         self.process: subprocess.Popen[bytes] | None = None

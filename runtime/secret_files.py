@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import string
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +17,8 @@ def new_key() -> str:
 
 
 def new_password() -> str:
-    """A fresh random password, safe in URLs and shells: 24 characters, 144 bits."""
-    return secrets.token_urlsafe(18)
+    """A fresh random password that needs no quoting anywhere: 24 letters and digits, 143 bits."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(24))
 
 
 def ensure_secret(path: Path, make: Callable[[], str] = new_key) -> str:

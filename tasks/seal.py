@@ -1,7 +1,7 @@
-"""Sealing a draw: one root from the journal and one from PostgreSQL, published only if the two agree in everything.
+"""Sealing a draw: one root from the journal and one from PostgreSQL, published only if the two agree.
 
-All of it is one transaction that holds the position row from the first read on, so that neither a drain nor a replayed
-dead letter changes what was compared. Locks in the order of the drain: position, then draw.
+All of it is one transaction that holds the position row from the first read on, so that neither a drain nor a
+replayed dead letter changes what was compared. Locks in the order of the drain: position, then draw.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _log = structlog.get_logger()
 def seal(res: Resources, name: str, *, force: bool = False) -> bool:
     """Seals a closed and drained draw; True if this call did it. Safe to repeat and to run twice at once.
 
-    A draw out of balance stays closed, with a row in seal_failures; it is tried again after RETRY_AFTER_S, or by
-    `force`. Past `draws_at` it needs two superadmins (actions/seals.py). Raises Unreconciled, IntakeUnavailable.
+    A draw out of balance stays closed, with a row in seal_failures; it is tried again after RETRY_AFTER_S, or
+    by `force`. Past `draws_at` it needs two superadmins (actions/seals.py). Raises Unreconciled,
+    IntakeUnavailable.
     """
     with res.sessions.begin() as session:
         ready = _ready(session, name, force)
@@ -40,6 +41,7 @@ def seal(res: Resources, name: str, *, force: bool = False) -> bool:
             return False
         draw, position, closing = ready
         if not _in_time(session, draw, res.clock.now()):
+            _log.warning("seal_needs_two_superadmins", draw=name, draws_at=draw.draws_at.isoformat())
             return False
         found = compare(res, session, draw, position, closing)
         if found.difference is None:
@@ -58,17 +60,13 @@ def seal(res: Resources, name: str, *, force: bool = False) -> bool:
 
 
 def _ready(session: Session, name: str, force: bool) -> tuple[Draw, Position, Closing] | None:
-    """The draw with its position locked, if there is something to seal; None: not yet, not any more, or held elsewhere."""
+    """The draw with its position locked; None: not yet, not any more, or another worker holds it."""
     draw = draw_by_name(session, name)
     if draw is None or draw.status != "closed" or draw.stopped is not None:
         return None
     query = select(Position).where(Position.draw_id == draw.id).with_for_update(skip_locked=True)
     position, closing = session.scalar(query), session.get(Closing, draw.id)
-    if (
-        position is None
-        or closing is None
-        or (position.serial, position.sub) != (closing.serial, closing.sub)
-    ):
+    if position is None or closing is None or (position.serial, position.sub) != (closing.serial, closing.sub):
         return None
     if waiting_dead_letters(session, draw.id):
         return None
@@ -77,9 +75,7 @@ def _ready(session: Session, name: str, force: bool) -> tuple[Draw, Position, Cl
 
 def _failed_lately(session: Session, draw_id: int) -> bool:
     lately = func.now() - text(f"interval '{RETRY_AFTER_S} seconds'")
-    query = (
-        select(SealFailure.id).where(SealFailure.draw_id == draw_id, SealFailure.failed_at > lately).limit(1)
-    )
+    query = select(SealFailure.id).where(SealFailure.draw_id == draw_id, SealFailure.failed_at > lately).limit(1)
     return session.scalar(query) is not None
 
 
@@ -89,7 +85,7 @@ def _in_time(session: Session, draw: Draw, now: datetime) -> bool:
 
 
 def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> bool:
-    """Writes the seal and moves the draw; False: somebody voided the draw meanwhile, or it has been drawn by now."""
+    """Writes the seal and moves the draw; False: the draw was voided meanwhile, or has been drawn by now."""
     locked = lock_draw(session, draw.name)
     if locked is None or locked.status != "closed" or locked.stopped is not None:
         return False

@@ -1,7 +1,8 @@
 """Settling a result: named steps, each in a transaction of its own that also notes it as done.
 
-Whoever dies between two steps, or inside one, leaves the steps before it done and this one undone; whoever comes next
-goes on there. A step locks the draw's row, so two workers take turns, and ends if its version is no longer current.
+Whoever dies between two steps, or inside one, leaves the steps before it done and this one undone; whoever
+comes next goes on there. A step locks the draw's row, so two workers take turns, and ends if its version is not
+the current one any more.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def _mark_started(res: Resources, draw_id: int, version: int, step: str) -> None
 
 
 def _do(res: Resources, name: str, version: int, step: str) -> bool:
-    """Does one step unless it is done; False: the version is not the current one any more, or the draw is voided."""
+    """Does one step unless it is done; False: another version is the current one, or the draw is voided."""
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
         if draw is None or draw.result_version != version:

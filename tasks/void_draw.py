@@ -1,4 +1,4 @@
-"""Giving every stake of a voided draw back: once it is closed and drained to its close marker, in one transaction.
+"""Giving every stake of a voided draw back: once it is drained to its close marker, in one transaction.
 
 Locks in the order of the drain: position, then draw, then wallets.
 """
@@ -31,7 +31,7 @@ class SumsDiffer(RuntimeError):
 def void_draw(res: Resources, name: str) -> bool:
     """Refunds a draw that is to be voided and makes it void; True if this call did it. Safe to repeat.
 
-    False: it is not to be voided, not drained yet, or dead letters wait. Raises SumsDiffer, IntakeUnavailable.
+    False: not to be voided, not drained yet, or dead letters wait. Raises SumsDiffer, IntakeUnavailable.
     """
     with res.sessions() as session:
         draw = draw_by_name(session, name)
@@ -76,15 +76,15 @@ def _drained(res: Resources, session: Session, draw: Draw, position: Position) -
         return (position.serial, position.sub) == (closing.serial, closing.sub)
     if (position.serial, position.sub) != (0, 0):
         return False
-    # Opened here, but perhaps never in the gate: then no marker will come. Nobody opens it there while we hold the
-    # position, and a gate that has forgotten it would not answer before a rebuild.
+    # Opened here, but perhaps never in the gate: then no marker will come. Nobody opens it there while we
+    # hold the position, and a gate that forgot it answers nothing before a rebuild.
     return not close_in_gate(res, draw.name, asked=True)
 
 
 def _live_stakes(session: Session, draw_id: int) -> dict[int, int]:
     live = AgentSum.stake - AgentSum.voided_stake
     query = select(AgentSum.agent_id, live).where(AgentSum.draw_id == draw_id, live != 0)
-    return {agent_id: stake for agent_id, stake in session.execute(query)}
+    return dict(session.execute(query).all())
 
 
 def _give_back(session: Session, draw: Draw, refunds: dict[int, int]) -> None:
@@ -104,7 +104,7 @@ def _give_back(session: Session, draw: Draw, refunds: dict[int, int]) -> None:
 
 
 def _end_intents(session: Session, draw_id: int) -> None:
-    """What was still asked of the gate is answered by the void: closed it is, and no cutoff moves any more."""
+    """What was still asked of the gate is answered by the void: it is closed, and no cutoff moves."""
     status = case((Intent.kind == "close", "posted"), else_="refused")
     waiting = update(Intent).where(Intent.draw_id == draw_id, Intent.status == "asked")
     session.execute(waiting.values(status=status, done_at=func.now()))

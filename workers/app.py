@@ -49,7 +49,7 @@ class Application(Celery):
         return self._resources
 
     def run_with_resources(self, step: Callable[..., Any], *arguments: Any) -> Any:
-        """Runs a step; one that finds the gate unreconciled has rolled back by now, so it is reconciled and run again."""
+        """Runs a step; one that finds the gate unreconciled has rolled back, so it is reconciled and run again."""
         if self.resources.gate.identity is None:
             reconcile(self.resources)
         try:

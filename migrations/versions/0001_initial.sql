@@ -131,7 +131,8 @@ CREATE TABLE intents (
 CREATE INDEX intents_waiting ON intents (asked_at) WHERE status = 'asked';
 CREATE INDEX intents_of_draw ON intents (draw_id);
 
--- Steps that need two persons: the first one's request, kept until the second's.
+-- Steps that need two persons: the first one's request, kept until the second's. That of a
+-- void or a late seal stays, with the second one's name in `content`, as the record of who did it and why.
 CREATE TABLE pending_approvals (
     draw_id  integer NOT NULL REFERENCES draws,
     kind     text NOT NULL CHECK (kind IN ('void', 'late_seal', 'result')),

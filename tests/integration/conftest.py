@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,9 +19,9 @@ from actions.sell import sell
 from intake.gate import Sale
 from models.ledger import Account, post
 from models.people import User, Wallet, add_to_balances, lock_wallets, loosen, mark_applied, waiting_outbox
+from rules.tickets import Line
 from runtime.clock import Clock
 from runtime.settings import Settings
-from rules.tickets import Line
 
 
 @dataclass
@@ -49,12 +50,25 @@ class Lottery:
     def __init__(self, res: Resources, rings: Rings) -> None:
         self.res = res
         self.rings = rings
+        self._minute = 0
+        self._rich: int | None = None
+
+    def next_minute(self) -> int:
+        """A draw's minute that this lottery has not used."""
+        self._minute += 1
+        return self._minute
 
     def person(self, role: str = "agent", pesos: int = 0, parent: int | None = None, limit: int = 0) -> int:
         with self.res.sessions.begin() as session:
             above = session.get(User, parent) if parent else None
             ancestors = [*above.ancestors, above.id] if above else []
-            user = User(username=f"u{new_id()[:12]}", password_hash="x", role=role, parent_id=parent, ancestors=ancestors)
+            user = User(
+                username=f"u{new_id()[:12]}",
+                password_hash="x",
+                role=role,
+                parent_id=parent,
+                ancestors=ancestors,
+            )
             session.add(user)
             session.flush()
             session.add(Wallet(user_id=user.id, credit_limit=limit * 100))
@@ -62,6 +76,11 @@ class Lottery:
         if pesos:
             self.load(user.id, pesos)
         return user.id
+
+    def rich_agent(self) -> int:
+        """One and the same agent with more credit than any test spends."""
+        self._rich = self._rich or self.person(pesos=1_000_000_000)
+        return self._rich
 
     def load(self, user_id: int, pesos: int, *, push: bool = True) -> None:
         with self.res.sessions.begin() as session:
@@ -93,6 +112,12 @@ class Lottery:
         )
         return str(body["id"])
 
+    def wait_until(self, draw: str) -> None:
+        """Until the gate's own clock is past the draw's cutoff."""
+        cutoff = int(self.res.gate._client.hget(f"draw:{draw}", "cutoff_ms"))
+        while self.res.rebuild.now_ms() < cutoff:
+            time.sleep(0.02)
+
     def sell(self, draw: str, agent: int, *lines: str, ticket_id: str | None = None) -> dict[str, Any]:
         sale = Sale(agent, ticket_id or new_id(), tuple(map(line, lines or ("s046:10",))))
         return sell(self.res, draw, sale)[0]
@@ -106,17 +131,8 @@ def make_resources(settings: Settings, *, witness: bool = True, connections: int
     return res, rings
 
 
-def release(res: Resources) -> None:
-    """Gives connections and the witness slot back."""
-    res.sessions.kw["bind"].dispose()
-    res.gate.close_connections()
-    res.rebuild.close_connections()
-    if res.witness:
-        res.witness.close()
-
-
 @pytest.fixture
 def lottery(settings: Settings) -> Iterator[Lottery]:
     res, rings = make_resources(settings)
     yield Lottery(res, rings)
-    release(res)
+    res.close()

@@ -49,9 +49,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
 def start_and_kill_the_parent(module: str, name: str, home: Path, before: str = "") -> psutil.Process:
     """The server's process as it was, after `kill -9` of the process that started it."""
     code = PARENT.format(module=module, name=name, before=before)
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True
-    ) as parent:
+    with subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         server = psutil.Process(int(parent.stdout.readline()))
         assert server.is_running()
@@ -83,9 +81,7 @@ def valkey(servers_dir: Path, tmp_path: Path) -> Iterator[Valkey]:
 
 def test_the_owner_owns_the_database_and_the_app_role_does_not(postgres_server: Postgres) -> None:
     with connect(postgres_server, OWNER_ROLE) as connection:
-        row = connection.execute(
-            "SELECT datdba::regrole::text FROM pg_database WHERE datname = 'drawbreak'"
-        ).fetchone()
+        row = connection.execute("SELECT datdba::regrole::text FROM pg_database WHERE datname = 'drawbreak'").fetchone()
     assert row == (OWNER_ROLE,)
     with connect(postgres_server, APP_ROLE) as connection:
         row = connection.execute(

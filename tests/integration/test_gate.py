@@ -36,7 +36,12 @@ def test_a_repeated_id_gives_the_same_receipt_even_after_the_cutoff(lottery: Lot
 
 
 def test_a_known_id_with_other_content_or_of_another_agent_is_a_conflict(lottery: Lottery) -> None:
-    agent, other, draw, ticket_id = lottery.person(pesos=99), lottery.person(pesos=99), lottery.draw(), new_id()
+    agent, other, draw, ticket_id = (
+        lottery.person(pesos=99),
+        lottery.person(pesos=99),
+        lottery.draw(),
+        new_id(),
+    )
     lottery.sell(draw, agent, "s046:10", ticket_id=ticket_id)
     with pytest.raises(errors.IdConflict):
         lottery.sell(draw, agent, "s046:11", ticket_id=ticket_id)
@@ -158,7 +163,13 @@ def test_at_the_servers_own_memory_limit_sales_are_refused_and_closing_still_wor
 def test_a_batch_answers_each_ticket_as_if_it_were_sent_alone(lottery: Lottery) -> None:
     agent, first, second = lottery.person(pesos=30), lottery.draw(minute=1), lottery.draw(minute=2)
     repeated = new_id()
-    asked = [(first, repeated, 10), (second, new_id(), 10), (first, repeated, 10), (first, new_id(), 90), ("3D-20300101-1400", new_id(), 1)]
+    asked = [
+        (first, repeated, 10),
+        (second, new_id(), 10),
+        (first, repeated, 10),
+        (first, new_id(), 90),
+        ("3D-20300101-1400", new_id(), 1),
+    ]
     answers = sell_batch(lottery.res, [(d, Sale(agent, i, (line(f"s046:{p}"),))) for d, i, p in asked])
     kinds = [a.code if isinstance(a, errors.Problem) else (a[0]["serial"], a[1]) for a in answers]
     assert kinds == [(1, False), (1, False), (1, True), "insufficient_credit", "no_such_draw"]

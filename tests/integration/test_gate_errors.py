@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from actions.reconcile import reconcile
+from intake.client import make_breaker
 from intake.gate import Gate, Sale
 from intake.replication import Replication
 from intake.scripts import read_scripts
-from intake.client import make_breaker
 from rules.errors import AlreadyVoided, IntakeUnavailable, Problem
 from tests.integration.conftest import Lottery, line, new_id
 
@@ -40,7 +40,9 @@ end
     return gate
 
 
-def for_each_command(lottery: Lottery, script: str, attempt: Callable[[Gate, int], Any], check: Callable[[int], None]) -> int:
+def for_each_command(
+    lottery: Lottery, script: str, attempt: Callable[[Gate, int], Any], check: Callable[[int], None]
+) -> int:
     """Fails at the first command, the second … until the script runs through; returns how many failed."""
     for command in range(1, COMMANDS_MAX):
         gate = failing_gate(lottery, script, command)

@@ -53,7 +53,10 @@ def test_what_was_sold_stands_in_the_database_with_its_sums_wallets_and_ledger(l
     assert (position.serial, position.sub, position.tickets, position.stake) == (3, 1, 3, 4500)
     assert (position.voids, position.voided_stake) == (1, 1500)
     with lottery.res.sessions() as session:
-        assert exposure_of(session, position.draw_id) == {("straight", "046"): 2000, ("rambolito", "123"): 1000}
+        assert exposure_of(session, position.draw_id) == {
+            ("straight", "046"): 2000,
+            ("rambolito", "123"): 1000,
+        }
         assert dict(balances(session)) == {"cash": -10_000, "sales": 3000, "wallet": 7000}
     assert wallet(lottery, agent) == 7000
     assert [(s.tickets, s.voids) for s in rows(lottery, AgentSum)] == [(3, 1)]
@@ -168,7 +171,9 @@ def test_a_missing_partition_stops_the_drain_and_condemns_nothing(lottery: Lotte
         persist(lottery.res, draw)
     assert rows(lottery, DeadLetter) == []
     with owner(database) as connection:
-        connection.execute("ALTER TABLE tickets ATTACH PARTITION tickets_2026_03 FOR VALUES FROM ('2026-03-01') TO ('2026-04-01')")
+        connection.execute(
+            "ALTER TABLE tickets ATTACH PARTITION tickets_2026_03 FOR VALUES FROM ('2026-03-01') TO ('2026-04-01')"
+        )
     assert persist(lottery.res, draw) == 2
 
 
@@ -189,7 +194,10 @@ def test_a_cancel_kills_an_id_sold_or_not_and_survives_a_repeat(lottery: Lottery
         assert void.cancel(lottery.res, agent, draw, sold) == {"status": "voided"}
         assert void.cancel(lottery.res, agent, draw, unseen) == {"status": "never_sold"}
     persist(lottery.res, draw)
-    assert [(v.kind, v.ticket_serial, v.stake) for v in rows(lottery, Void)] == [("cancel", 1, 1000), ("cancel", None, 0)]
+    assert [(v.kind, v.ticket_serial, v.stake) for v in rows(lottery, Void)] == [
+        ("cancel", 1, 1000),
+        ("cancel", None, 0),
+    ]
     assert wallet(lottery, agent) == 10_000
     with lottery.res.sessions() as session:
         found = draw_by_name(session, draw)

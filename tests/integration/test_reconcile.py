@@ -21,7 +21,7 @@ from rules import errors
 from runtime.embedded_valkey import Valkey
 from runtime.settings import Settings
 from tasks.persist import persist
-from tests.integration.conftest import Lottery, make_resources, new_id, release
+from tests.integration.conftest import Lottery, make_resources, new_id
 from tests.integration.test_gate_errors import gate_state
 
 
@@ -39,7 +39,7 @@ def fragile(settings: Settings, own_valkey: Valkey) -> Iterator[Lottery]:
     """A lottery on a server that this test may kill."""
     res, rings = make_resources(replace(settings, redis_url=own_valkey.url()))
     yield Lottery(res, rings)
-    release(res)
+    res.close()
 
 
 def kill(server: Valkey) -> None:
@@ -68,7 +68,9 @@ def sell_on(lottery: Lottery, draw: str, agent: int, *lines: str) -> dict[str, o
     raise AssertionError("never sold")
 
 
-def test_a_flushed_server_is_rebuilt_with_right_limits_and_credit_and_the_loss_is_a_gap(lottery: Lottery) -> None:
+def test_a_flushed_server_is_rebuilt_with_right_limits_and_credit_and_the_loss_is_a_gap(
+    lottery: Lottery,
+) -> None:
     agent, draw = lottery.person(pesos=5000), lottery.draw()
     kept, cancelled, killed = new_id(), new_id(), new_id()
     first = lottery.sell(draw, agent, "s046:600", "r123:5", ticket_id=kept)
@@ -217,12 +219,17 @@ def _make_dead(lottery: Lottery, raw: bytes) -> None:
     assert url is not None
     with psycopg.connect(url.replace("+psycopg", "", 1)) as connection:
         for statement in (
-            "DELETE FROM ticket_lines", "DELETE FROM tickets", "DELETE FROM exposures", "DELETE FROM agent_sums",
-            "UPDATE positions SET tickets = 0, stake = 0", "UPDATE wallets SET balance = 10000",
+            "DELETE FROM ticket_lines",
+            "DELETE FROM tickets",
+            "DELETE FROM exposures",
+            "DELETE FROM agent_sums",
+            "UPDATE positions SET tickets = 0, stake = 0",
+            "UPDATE wallets SET balance = 10000",
         ):
             connection.execute(statement)
         connection.execute(
-            "INSERT INTO dead_letters (draw_id, serial, sub, record, reason) SELECT id, 1, 0, %s, 'test' FROM draws", [raw]
+            "INSERT INTO dead_letters (draw_id, serial, sub, record, reason) SELECT id, 1, 0, %s, 'test' FROM draws",
+            [raw],
         )
 
 
@@ -254,4 +261,4 @@ def test_two_reconcilers_at_once_make_one_generation(lottery: Lottery, settings:
     assert sum(rebuilt) >= 1
     assert lottery.res.gate.identity == other.gate.identity
     assert lottery.sell(draw, agent)["serial"] > 1
-    release(other)
+    other.close()

@@ -1,0 +1,47 @@
+"""The composition root of the HTTP process."""
+
+from __future__ import annotations
+
+import atexit
+
+from flask import Flask
+
+from actions.resources import Resources, open_resources
+from api import documents, draws, health, hooks, people, problems, results, tickets
+from api.background import Background
+from api.bodies import BATCH_BYTES_MAX
+from api.probes import BrokerProbe
+from api.served import NAME, Served, served
+from api.tokens import Tokens
+from intake.doorbell import producer
+from runtime.clock import Clock
+from runtime.settings import Settings
+
+
+def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
+    """The application, its background threads running; `close` ends them. Asks no server for anything."""
+    publisher = producer(settings.broker_url)
+    res = resources or open_resources(settings, publisher, Clock(), connections=settings.api_threads, witness=True)
+    app = Flask("api", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BATCH_BYTES_MAX
+    # Every uncaught exception becomes a problem document, in tests as in production.
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    background = Background(res)
+    app.extensions[NAME] = Served(
+        res, Tokens(app, settings, res.clock), background, BrokerProbe(publisher), res.clock.now()
+    )
+    hooks.install(app)
+    problems.handle_all(app, background.wake)
+    document = documents.describe(app)
+    for room in (people, draws, results, tickets, health, documents):
+        document.register_blueprint(room.blueprint)
+    background.start()
+    atexit.register(background.stop)
+    return app
+
+
+def close(app: Flask) -> None:
+    """Ends the background threads; for tests and orderly stops."""
+    background = served(app).background
+    background.stop()
+    atexit.unregister(background.stop)

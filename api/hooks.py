@@ -1,0 +1,32 @@
+"""What every request and every answer gets: its id, and headers."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+import structlog
+from flask import Flask, Response, g, request
+
+ID_HEADER = "X-Request-ID"
+_SANE = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
+
+
+def install(app: Flask) -> None:
+    """Registers the hooks."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def _begin() -> None:
+    asked = request.headers.get(ID_HEADER, "")
+    g.request_id = asked if _SANE.match(asked) else secrets.token_hex(12)
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id, method=request.method, path=request.path)
+
+
+def _finish(response: Response) -> Response:
+    response.headers[ID_HEADER] = g.request_id
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -1,0 +1,40 @@
+"""`drawbreak draws`: what an operator does about draws beside the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from actions.draws import cancel_date, resume
+from cli.here import resources_here
+from rules.errors import Problem
+from rules.games import GAMES
+
+
+@click.group()
+def draws() -> None:
+    """Cancelled dates, and draws that stopped."""
+
+
+@draws.command("cancel-date")
+@click.argument("game", type=click.Choice(list(GAMES)))
+@click.argument("date", type=click.DateTime(["%Y-%m-%d"]))
+@click.option("--reason", required=True)
+def cancel(game: str, date: datetime, reason: str) -> None:
+    """Keep the schedule from making GAME's draws on DATE. Draws made already are voided through the API."""
+    with resources_here() as res:
+        cancel_date(res, game, date.date(), reason)
+    click.echo(f"no {game} draws will be made for {date:%Y-%m-%d}")
+
+
+@draws.command("resume")
+@click.argument("name")
+def resume_draw(name: str) -> None:
+    """Let a draw go on that stopped because journal and database differed. Mend the difference first."""
+    with resources_here() as res:
+        try:
+            reason = resume(res, name)
+        except Problem as problem:
+            raise click.ClickException(problem.detail) from problem
+    click.echo(f"{name} goes on; it had stopped because: {reason}" if reason else f"{name} had not stopped")

@@ -1,0 +1,208 @@
+"""The check from the outside: the terminals' receipts = journal = database = seal = ledger, figure by figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from demo.books import Held
+from demo.calls import Caller, Unexpected
+from demo.crowd import GAME
+from demo.day import DrawOfTheDay
+from demo.people import Terminal
+from demo.sources import Books, Found, Place
+from rules import merkle
+from rules.games import prize
+from rules.tickets import Ticket, leaf_text, stake
+
+SOURCES = ("receipts", "journal", "database", "seal", "ledger")
+PROOFS_OF_A_DRAW = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure as different places have it; it holds if all of them say the same."""
+
+    figure: str
+    values: Mapping[str, Any]  # by source
+
+    @property
+    def holds(self) -> bool:
+        return len({str(value) for value in self.values.values()}) == 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A draw's end as its receipts have it: recomputed by the rules, with the draw's own prices."""
+
+    draw: DrawOfTheDay
+    tickets: int
+    voided: int
+    stake: int  # of all tickets
+    counted: int  # of those that were not voided
+    prizes: Mapping[Place, int]  # what each winning ticket wins
+
+    @property
+    def paid(self) -> int:
+        return sum(self.prizes.values())
+
+
+def outcome(draw: DrawOfTheDay, prices: Mapping[str, int], held: Found) -> Outcome:
+    """What the draw came to, from the tickets that one place holds."""
+    mine = {place: ticket for place, ticket in held.tickets.items() if place[0] == draw.name}
+    live = {place: ticket for place, ticket in mine.items() if place not in held.voided}
+    won = {place: _won(ticket, prices, draw.number) for place, ticket in live.items()}
+    return Outcome(
+        draw=draw,
+        tickets=len(mine),
+        voided=len(mine) - len(live),
+        stake=_staked(mine.values()),
+        counted=_staked(live.values()),
+        prizes={place: amount for place, amount in won.items() if amount},
+    )
+
+
+def root_of(draw: str, held: Found) -> str:
+    """The Merkle root over the draw's tickets in the order of their serials, in hex."""
+    serials = sorted(serial for name, serial in held.tickets if name == draw)
+    places = [(draw, serial) for serial in serials]
+    leaves = [merkle.leaf_hash(leaf_text(held.tickets[place], place in held.voided)) for place in places]
+    return merkle.root(leaves).hex()
+
+
+def gaps_in(places: Iterable[Place]) -> int:
+    """Serials between 1 and each draw's last that nobody holds."""
+    serials: dict[str, set[int]] = {}
+    for draw, serial in places:
+        serials.setdefault(draw, set()).add(serial)
+    return sum(max(numbers) - len(numbers) for numbers in serials.values())
+
+
+def differing(mine: Found, theirs: Found) -> int:
+    """Tickets that the two places do not have alike, in every field."""
+    places = mine.tickets.keys() | theirs.tickets.keys()
+    unlike = {place for place in places if mine.tickets.get(place) != theirs.tickets.get(place)}
+    return len(unlike | (mine.voided ^ theirs.voided))
+
+
+# ── what is asked for ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def compare_draw(
+    admin: Caller, draw: DrawOfTheDay, prices: Mapping[str, int], sources: Mapping[str, Found]
+) -> list[Row]:
+    """One draw's figures in each of `sources` (receipts, journal, database), its seal and its settlement."""
+    seal = admin.must("GET", f"/v1/draws/{draw.name}/seal")
+    settlement = admin.must("GET", f"/v1/draws/{draw.name}/settlement")
+    came_to = {name: outcome(draw, prices, found) for name, found in sources.items()}
+    roots = {name: root_of(draw.name, found) for name, found in sources.items()}
+    at = f"{draw.time:%H:%M}"
+
+    def row(figure: str, of: Callable[[Outcome], Any], **others: Any) -> Row:
+        return Row(f"{at} {figure}", {**{name: of(found) for name, found in came_to.items()}, **others})
+
+    return [
+        row("tickets", lambda o: o.tickets, seal=seal["count"]),
+        row("leaves", lambda o: o.tickets, seal=seal["tree_size"]),
+        row("voided", lambda o: o.voided, seal=seal["voided"]),
+        row("stake of counted tickets", lambda o: o.counted, seal=seal["stake"]),
+        Row(f"{at} Merkle root", {**roots, "seal": seal["merkle_root"]}),
+        row("winning tickets", lambda o: len(o.prizes), ledger=settlement["winners"]),
+        row("prizes", lambda o: o.paid, ledger=settlement["prizes"]),
+    ]
+
+
+def compare_all(sources: Mapping[str, Found], held: Held, outcomes: Sequence[Outcome], books: Books) -> list[Row]:
+    """What the whole day has to be: nothing lost, doubled or altered, and the books closed."""
+    receipts = sources["receipts"]
+    sales = sum(found.counted for found in outcomes)
+    prizes = sum(found.paid for found in outcomes)
+    return [
+        Row("receipts and tickets", {"receipts": held.receipts, "journal": len(sources["journal"].tickets),
+                                     "database": len(sources["database"].tickets)}),
+        Row("tickets that differ from the receipts", {"receipts": 0, "journal": differing(receipts, sources["journal"]),
+                                                      "database": differing(receipts, sources["database"])}),
+        Row("missing serials", {"receipts": gaps_in(receipts.tickets), "journal": sources["journal"].gaps,
+                                "database": sources["database"].gaps, "seal": 0}),
+        Row("repeats answered otherwise", {"receipts": held.wrong_repeats, "journal": 0}),
+        Row("sum of all postings", {"receipts": 0, "ledger": books.total}),
+        Row("entries out of balance", {"receipts": 0, "ledger": books.unbalanced}),
+        Row("sales", {"receipts": sales, "ledger": books.accounts.get("sales", 0)}),
+        Row("prizes owed", {"receipts": prizes, "ledger": books.accounts.get("prizes_owed", 0)}),
+        Row("cost of prizes", {"receipts": -prizes, "ledger": books.accounts.get("prizes", 0)}),
+    ]  # fmt: skip
+
+
+def compare_wallets(superadmin: Caller, terminals: Sequence[Terminal], receipts: Found, books: Books) -> list[Row]:
+    """Each terminal's wallet is its credit less what it sold; as the API shows it and as the ledger has it."""
+    shown: dict[int, int] = {}
+    cursor = ""
+    while True:
+        page = superadmin.must("GET", f"/v1/users?limit=500{cursor}")
+        shown.update({user["id"]: user["wallet"]["balance"] for user in page["items"]})
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    sold: dict[int, int] = {}
+    for place, ticket in receipts.tickets.items():
+        if place not in receipts.voided:
+            sold[ticket.agent_id] = sold.get(ticket.agent_id, 0) + stake(ticket.lines)
+    expected = {t.user_id: t.counter.credit - sold.get(t.user_id, 0) for t in terminals}
+    loaded = sum(t.counter.credit for t in terminals)
+    return [
+        Row("money in terminals' wallets", {
+            "receipts": sum(expected.values()),
+            "database": sum(shown.get(user_id, 0) for user_id in expected),
+            "ledger": sum(books.wallets.get(user_id, 0) for user_id in expected),
+        }),
+        Row("wallets that differ from the receipts", {
+            "receipts": 0,
+            "database": sum(shown.get(user_id) != amount for user_id, amount in expected.items()),
+            "ledger": sum(books.wallets.get(user_id) != amount for user_id, amount in expected.items()),
+        }),
+        Row("cash taken for credit", {"receipts": -loaded, "ledger": books.accounts.get("cash", 0)}),
+    ]  # fmt: skip
+
+
+def check_proofs(caller: Caller, found: Outcome, receipts: Found, held: Held, seed: int) -> Row:
+    """Some receipts of the draw shown to the public verification: status, prize, and the path to our own root."""
+    places = sorted(place for place in receipts.tickets if place[0] == found.draw.name)
+    winners, voided = sorted(found.prizes), sorted(receipts.voided & set(places))
+    picked = dict.fromkeys(winners[:2] + voided[:1] + Random(seed).sample(places, min(PROOFS_OF_A_DRAW, len(places))))
+    root = root_of(found.draw.name, receipts)
+    good = sum(_proves(caller, place, receipts, found, held, root) for place in picked)
+    figure = f"{found.draw.time:%H:%M} receipts that prove themselves"
+    return Row(figure, {"receipts": len(picked), "seal": good})
+
+
+def _proves(caller: Caller, place: Place, receipts: Found, found: Outcome, held: Held, root: str) -> bool:
+    number, code = held.numbers[place], held.codes[place]
+    wrong = caller.must("GET", f"/v1/verify/{number}?code={'0' * len(code)}")
+    shown = caller.must("GET", f"/v1/verify/{number}?code={code}")
+    proof = shown.get("inclusion_proof")
+    if wrong != {"valid": False} or not shown["valid"] or not proof:
+        return False
+    voided, won = place in receipts.voided, found.prizes.get(place, 0)
+    leaf = leaf_text(receipts.tickets[place], voided)
+    path = [bytes.fromhex(node) for node in proof["path"]]
+    proven = merkle.verify(leaf, proof["index"], proof["tree_size"], path, bytes.fromhex(root))
+    status = "voided" if voided else "won" if won else "lost"
+    return proven and proof["leaf_text"] == leaf and (shown["status"], shown["prize"]) == (status, won)
+
+
+def prices_of(admin: Caller, draw: DrawOfTheDay) -> dict[str, int]:
+    """The draw's frozen prize table. Raises Unexpected when it does not show the number that was entered."""
+    body = admin.must("GET", f"/v1/draws/{draw.name}")
+    if body.get("result") != draw.number:
+        raise Unexpected(f"{draw.name} shows the result {body.get('result')}, not {draw.number}")
+    return {name: int(pay) for name, pay in body["prize_table"].items()}
+
+
+def _won(ticket: Ticket, prices: Mapping[str, int], result: str) -> int:
+    return sum(prize(GAME, prices, b.play, b.number, b.stake, result) for b in ticket.lines)
+
+
+def _staked(tickets: Iterable[Ticket]) -> int:
+    return sum(stake(ticket.lines) for ticket in tickets)

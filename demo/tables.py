@@ -1,0 +1,147 @@
+"""The tables at the end; every figure is handed in as it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from demo.books import Held
+from demo.check import SOURCES, Outcome, Row
+from demo.crowd import GAME
+from demo.people import Terminal
+from rules.games import match_key
+from rules.limits import Limits, sold_out
+from rules.tickets import stake
+
+ROWS_MAX = 12
+
+
+def pesos(centavos: int) -> str:
+    """₱1,234.50, without decimals where there are none."""
+    whole, rest = divmod(abs(centavos), 100)
+    return f"{'-' if centavos < 0 else ''}₱{whole:,}" + (f".{rest:02d}" if rest else "")
+
+
+def percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    for name in left:
+        table.add_column(name)
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def sales_table(outcomes: Sequence[Outcome], held: Held) -> Table:
+    """Sales, winners and payout of each draw, and of the day."""
+    names = ("tickets", "voided", "sales", "refused", "winners", "prizes", "payout")
+    table = _table("Draws", ("draw", "result"), names)
+    refused = {
+        o.draw.name: sum(n for (name, _), n in held.refused_by_draw.items() if name == o.draw.name) for o in outcomes
+    }
+    rows = [
+        (o.draw.name, o.draw.number, o.tickets, o.voided, o.counted, refused[o.draw.name], len(o.prizes), o.paid)
+        for o in outcomes
+    ]
+    rows.append(("the day", "", *(sum(row[i] for row in rows) for i in range(2, 8))))  # type: ignore[misc] # ints all
+    for name, number, tickets, voided, sales, refusals, winners, prizes in rows:
+        counts = [f"{tickets:,}", f"{voided:,}", pesos(sales), f"{refusals:,}", f"{winners:,}", pesos(prizes)]
+        table.add_row(name, number, *counts, percent(prizes, sales), style="bold" if name == "the day" else "")
+    return table
+
+
+def refusals_table(held: Held) -> Table:
+    """Why tickets were refused, and what came of those who came at the cutoff."""
+    table = _table("Refused tickets", ("code",), ("tickets", "of them at the cutoff"))
+    for code, count in held.refusals.most_common():
+        table.add_row(code, f"{count:,}", f"{held.late[code]:,}")
+    table.add_row("(accepted at the cutoff)", "", f"{held.late['accepted']:,}", style="dim")
+    return table
+
+
+def sold_out_table(
+    exposures: Mapping[str, Mapping[tuple[str, str], int]], prices: Mapping[str, int], held: Held
+) -> Table:
+    """The numbers that were full when their draw closed, those most asked for in vain first."""
+    table = _table("Sold-out numbers", ("draw", "play", "number"), ("staked", "limit", "asked in vain"))
+    limits = Limits()
+    rows = []
+    for draw, exposure in exposures.items():
+        for item in sold_out("3D", prices, limits, exposure):
+            asked = sum(
+                count
+                for (name, play, number), count in held.full.items()
+                if (name, play, "".join(sorted(number)) if play == "rambolito" else number)
+                == (draw, item["play"], item["number"])
+            )
+            staked = exposure.get((item["play"], item["number"]), 0)
+            rows.append((asked, draw, item["play"], item["number"], staked))
+    for asked, draw, play, number, staked in sorted(rows, reverse=True)[:ROWS_MAX]:
+        table.add_row(draw, play, number, pesos(staked), pesos(limits.stake(play)), f"{asked:,}")
+    table.caption = f"{len(rows)} numbers were full" + (f", the first {ROWS_MAX} shown" if len(rows) > ROWS_MAX else "")
+    return table
+
+
+def terminals_table(terminals: Sequence[Terminal], records: Sequence[Held], won: Mapping[int, int]) -> Table:
+    """The best sellers and those that ran out of credit. `won`: prizes by agent."""
+    names = ("tickets", "sales", "prizes", "payout", "sold out", "no credit", "credit", "left")
+    table = _table("Terminals", ("terminal", "under"), names)
+    rows = []
+    for terminal, held in zip(terminals, records, strict=True):
+        sales = sum(
+            sum(line.stake for line in ticket.lines)
+            for place, ticket in held.tickets.items()
+            if place not in held.voided
+        )
+        rows.append((sales, terminal, held))
+    rows.sort(key=lambda row: -row[0])
+    dry = [row for row in rows if row[2].refusals["insufficient_credit"]]
+    best = [row for row in rows if row not in dry]
+    shown = best[: max(ROWS_MAX - len(dry), ROWS_MAX // 2)] + dry[:ROWS_MAX]
+    for sales, terminal, held in shown:
+        prizes = won.get(terminal.user_id, 0)
+        credit = terminal.counter.credit
+        full, poor = held.refusals["sold_out"], held.refusals["insufficient_credit"]
+        table.add_row(
+            terminal.counter.name, terminal.coordinator, f"{len(held.tickets):,}", pesos(sales), pesos(prizes),
+            percent(prizes, sales), f"{full:,}", f"{poor:,}", pesos(credit), pesos(credit - sales),
+        )  # fmt: skip
+    table.caption = f"{len(rows)} terminals, {len(dry)} ran out of credit" + (
+        f"; {len(shown)} shown" if len(shown) < len(rows) else ""
+    )
+    return table
+
+
+def check_table(rows: Sequence[Row]) -> Table:
+    """The same figures as different places have them."""
+    table = _table("Checked from the outside", ("figure",), (*SOURCES, "same"))
+    for row in rows:
+        values = [_shown(row.figure, row.values[source]) if source in row.values else "" for source in SOURCES]
+        table.add_row(row.figure, *values, "yes" if row.holds else "NO", style="" if row.holds else "bold red")
+    return table
+
+
+def _shown(figure: str, value: object) -> str:
+    if isinstance(value, str):
+        return f"{value[:10]}…"
+    assert isinstance(value, int)
+    money = any(word in figure for word in ("stake of", "prizes", "sales", "postings", "money", "cash"))
+    return pesos(value) if money else f"{value:,}"
+
+
+def speed_table(found: Mapping[str, Any]) -> Table:
+    """How fast it was, from the summary."""
+    table = _table("Measured on this machine, which the terminals share with the servers", ("what",), ("",))
+    table.add_row("tickets accepted per second", f"{found['accepted_per_second']:,}")
+    table.add_row("answer to an accepted ticket, median", f"{found['accept_ms_p50']} ms")
+    table.add_row("answer to an accepted ticket, 99 of 100", f"{found['accept_ms_p99']} ms")
+    table.add_row("requests sent twice, answered with the same receipt", f"{found['duplicates_replayed']:,}")
+    table.add_row("result confirmed to draw settled, the slowest", f"{found['settle_seconds']} s")
+    for name, seconds in found["phase_seconds"].items():
+        table.add_row(f"phase: {name}", f"{seconds} s")
+    return table

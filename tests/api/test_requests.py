@@ -1,0 +1,223 @@
+"""What every endpoint has in common: refusals in order, problem documents, sizes, request ids."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from werkzeug.test import TestResponse
+
+from actions import users
+from api.bodies import BATCH_BYTES_MAX, BODY_BYTES_MAX
+from api.errors import TABLE, markdown
+from tests.api.conftest import Caller, People, sale
+
+DRAW = "3D-20260105-1400"
+ID = "0190f7a2-7e1c-7abc-8def-0123456789ab"
+
+ADMINS = {"superadmin", "admin"}
+COORDINATORS = ADMINS | {"coordinator"}
+EVERYBODY = COORDINATORS | {"agent", "operator"}
+
+# Every call that needs a login, and the roles that may make it.
+CALLS: dict[str, set[str]] = {
+    "GET /v1/me": EVERYBODY,
+    "POST /v1/users": COORDINATORS,
+    "GET /v1/users": COORDINATORS | {"operator"},
+    "GET /v1/users/1": COORDINATORS | {"operator"},
+    "POST /v1/users/1/credit": COORDINATORS,
+    "GET /v1/draws": EVERYBODY,
+    f"GET /v1/draws/{DRAW}": EVERYBODY,
+    "POST /v1/draws": ADMINS,
+    f"PATCH /v1/draws/{DRAW}": ADMINS,
+    f"POST /v1/draws/{DRAW}/close": ADMINS,
+    f"POST /v1/draws/{DRAW}/void": ADMINS,
+    f"POST /v1/draws/{DRAW}/void/confirm": ADMINS,
+    f"POST /v1/draws/{DRAW}/result": ADMINS,
+    f"POST /v1/draws/{DRAW}/result/confirm": ADMINS,
+    f"GET /v1/draws/{DRAW}/settlement": ADMINS | {"operator"},
+    f"POST /v1/draws/{DRAW}/settle": ADMINS,
+    f"POST /v1/draws/{DRAW}/seal": {"superadmin"},
+    f"POST /v1/draws/{DRAW}/seal/confirm": {"superadmin"},
+    "POST /v1/tickets": {"agent"},
+    "POST /v1/tickets/batch": {"agent"},
+    f"GET /v1/tickets/by-id/{ID}?draw_id={DRAW}": {"agent"},
+    f"POST /v1/tickets/by-id/{ID}/cancel": {"agent"},
+    "GET /v1/tickets/303EMB8-0000H-B": EVERYBODY,
+    "GET /v1/tickets": EVERYBODY,
+    "POST /v1/tickets/303EMB8-0000H-B/void": {"agent"},
+}
+FOR_ANYONE = [
+    "GET /health/live",
+    "GET /v1/openapi.json",
+    "GET /v1/docs/errors",
+    f"GET /v1/draws/{DRAW}/seal",
+    "GET /v1/verify/303EMB8-0000H-B?code=0",
+    "POST /v1/auth/login",
+]
+TAKES_A_BODY = [call for call in CALLS if re.match("POST|PATCH", call)]
+
+
+def is_problem(answer: TestResponse) -> bool:
+    """Whether the answer is a complete problem document that fits its status."""
+    body = json.loads(answer.data)
+    assert answer.content_type == "application/problem+json"
+    assert body.keys() >= {"type", "title", "status", "detail", "code", "errors"}
+    assert body["type"] == f"/v1/docs/errors#{body['code']}"
+    assert body["status"] == answer.status_code == TABLE[body["code"]].status
+    return True
+
+
+def test_every_route_stands_in_these_tables(nobody: Caller) -> None:
+    paths = nobody("GET /v1/openapi.json").json["paths"]
+    documented = {
+        f"{method.upper()} {path}" for path, item in paths.items() for method in item if method != "parameters"
+    }
+    shaped = {
+        re.sub(r"/by-id/{[^}]+}", "/by-id/{}", re.sub(r"{(?:draw_id|ticket_id|number|user_id)}", "{}", call))
+        for call in documented
+    }
+    asked = {
+        re.sub(rf"{DRAW}|{ID}|303EMB8-0000H-B|(?<=users/)1", "{}", call.partition("?")[0])
+        for call in [*CALLS, *FOR_ANYONE, "GET /health/ready"]
+    }
+    assert asked == shaped
+
+
+def test_without_a_login_there_is_nothing_but_401(nobody: Caller) -> None:
+    for call in CALLS:
+        answer = nobody(call, data=b"x" * (BODY_BYTES_MAX * 2))
+        assert (answer.status_code, answer.json["code"]) == (401, "bad_token"), call
+        assert is_problem(answer)
+    for call in FOR_ANYONE:
+        assert nobody(call).json is None or nobody(call).json.get("code") != "bad_token", call
+
+
+def test_a_role_that_may_not_is_told_so_before_anything_is_read(people: People) -> None:
+    for call, allowed in CALLS.items():
+        for role in EVERYBODY:
+            answer = people.of_role(role)(call, data=b"x" * (BATCH_BYTES_MAX + 1))
+            forbidden = answer.status_code == 403 and answer.json["code"] == "forbidden"
+            assert forbidden == (role not in allowed), (role, call, answer.text)
+            assert answer.status_code < 500
+
+
+BODIES: list[bytes] = [
+    b"",
+    b"null",
+    b"{",
+    b"[]",
+    b"7",
+    b'"text"',
+    b"true",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf{}",
+    b'{"a":"\\ud800"}',
+    b'{"reason":"\\u0000","username":"\\u0000","password":"\\u0000"}',
+    b'{"amount":NaN}',
+    b'{"a":1e999}',
+    b'{"tickets":[{"id":"\\ud800"}]}',
+    b"[" * 60_000,
+    b'{"a":' * 10_000,
+    b'{"lines":' + b"9" * 10_000 + b"}",
+    b'{"draw_id":"3D-20260105-1400\\u0000"}',
+    b'{"reason":{"a":[1]}}',
+    b'{"":{"":[]}}',
+    json.dumps({"a": "b"}).encode("utf-16"),
+]
+
+
+def test_no_body_however_bad_is_answered_with_500(people: People) -> None:
+    for call in [*TAKES_A_BODY, "POST /v1/auth/login"]:
+        role = next((role for role in ("agent", "superadmin") if role in CALLS.get(call, {role})), "agent")
+        for raw in BODIES:
+            answer = people.of_role(role)(call, data=raw, headers={"Content-Type": "application/json"})
+            assert answer.status_code < 500, (call, raw[:40], answer.text)
+            assert answer.status_code == 200 or is_problem(answer)
+            if raw:
+                batch = call.endswith("batch") and raw.startswith(b'{"tickets"')
+                assert answer.status_code in (422, 200 if batch else 422), (call, raw[:40], answer.text)
+
+
+def test_a_body_without_the_type_of_json_is_refused(people: People) -> None:
+    for call in TAKES_A_BODY:
+        role = "agent" if "agent" in CALLS[call] else "superadmin"
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""):
+            answer = people.of_role(role)(call, data=b"{}", headers={"Content-Type": kind})
+            assert (answer.status_code, answer.json["code"]) == (415, "unsupported_media_type"), call
+
+
+@pytest.mark.parametrize("call", ["POST /v1/tickets", "POST /v1/tickets/batch", "POST /v1/tickets/X/void"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_beyond_its_size_is_too_large(people: People, call: str, chunked: bool) -> None:
+    most = BATCH_BYTES_MAX if call.endswith("batch") else BODY_BYTES_MAX
+    for size, status in ((most, 422), (most + 1, 413)):
+        raw = b" " * size
+        body: dict[str, Any] = {"data": raw}
+        if chunked:
+            body = {"input_stream": io.BytesIO(raw), "environ_overrides": {"wsgi.input_terminated": True}}
+        answer = people.agent(call, headers={"Content-Type": "application/json"}, **body)
+        assert answer.status_code == status, (size, answer.text)
+        assert is_problem(answer)
+
+
+def test_a_sane_request_id_comes_back_and_another_is_replaced(nobody: Caller) -> None:
+    for call in ("GET /health/live", "GET /nowhere", "GET /v1/me", "POST /v1/auth/login"):
+        assert nobody(call, headers={"X-Request-ID": "abc-1.2_Z"}).headers["X-Request-ID"] == "abc-1.2_Z"
+        for insane in ("", "with space", "x" * 65, "é", "a/b"):
+            found = nobody(call, headers={"X-Request-ID": insane}).headers["X-Request-ID"]
+            assert re.fullmatch(r"[0-9a-f]{24}", found), call
+
+
+def test_what_the_framework_refuses_is_a_problem_document_too(nobody: Caller) -> None:
+    assert nobody("GET /nowhere").json["code"] == "not_found"
+    assert nobody("GET /v1/users/x").json["code"] == "not_found"
+    wrong_method = nobody("DELETE /v1/me")
+    assert (wrong_method.status_code, wrong_method.json["code"]) == (405, "method_not_allowed")
+    assert "GET" in wrong_method.headers["Allow"]
+    for call in ("GET /nowhere", "DELETE /v1/me", "PUT /v1/tickets", "GET /v1/auth/login"):
+        assert is_problem(nobody(call))
+
+
+def test_a_database_that_is_away_is_503_with_retry_after(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("connection refused"))
+
+    monkeypatch.setattr(users, "me", away)
+    answer = people.agent("GET /v1/me")
+    assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "refused" not in answer.text
+
+
+def test_a_mistake_of_ours_tells_nothing_but_the_request_id(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users, "me", lambda *_: 1 / 0)
+    answer = people.agent("GET /v1/me", headers={"X-Request-ID": "find-me"})
+    assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
+    assert answer.headers["X-Request-ID"] == "find-me"
+    assert "ZeroDivision" not in answer.text
+    assert is_problem(answer)
+
+
+def test_without_the_gate_a_sale_is_answered_at_once_and_the_gate_comes_back(
+    seller: Caller, draw_id: str, without_gate: Any
+) -> None:
+    body = sale(draw_id, ("straight", "046", 100))
+    with without_gate():
+        answer = seller("POST /v1/tickets", body)
+        assert (answer.status_code, answer.json["code"]) == (503, "intake_unavailable")
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.json["retry_after"] == 1
+    assert seller("POST /v1/tickets", body).status_code == 201
+
+
+def test_the_table_of_codes_in_the_docs_is_the_one_in_the_code(nobody: Caller, pytestconfig: pytest.Config) -> None:
+    assert (pytestconfig.rootpath / "docs" / "errors.md").read_text() == markdown()
+    page = nobody("GET /v1/docs/errors")
+    assert page.content_type.startswith("text/html")
+    for code in TABLE:
+        assert f'id="{code}"' in page.text
