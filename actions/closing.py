@@ -35,10 +35,11 @@ def ask_to_close(res: Resources, actor_id: int, name: str) -> None:
         draw = lock_draw(session, name)
         if draw is None:
             raise NoSuchDraw
+        if close_was_asked(session, draw.id):
+            return
         if draw.status != "open":
             raise WrongState(f"The draw is {draw.status}.")
-        if not close_was_asked(session, draw.id):
-            session.add(Intent(kind="close", draw_id=draw.id, payload={}, asked_by=actor_id))
+        session.add(Intent(kind="close", draw_id=draw.id, payload={}, asked_by=actor_id))
 
 
 def ask_to_move_cutoff(

@@ -61,7 +61,7 @@ def load(
     status, body = earlier or answer
     if status == CONFLICT:
         raise InsufficientCredit("Your own wallet does not cover this load.", **body)
-    return status, body
+    return status, {name: body[name] for name in ("entry_id", "balance")}  # stored JSON forgets the order
 
 
 def push_outbox(res: Resources, user_id: int | None = None) -> int:

@@ -35,6 +35,21 @@ def centavos(least: int = 0, most: int = LIMIT_MAX, **options: Any) -> Whole:
     return Whole(validate=validate.Range(least, most), **options)
 
 
+def patterned(pattern: str, **metadata: Any) -> fields.String:
+    r"""A required string of one shape; `pattern` runs from \A to \Z, for which OpenAPI gets ^ and $."""
+    shown, check = _shown(pattern), re.compile(pattern)
+
+    def matches(text: str) -> None:
+        if not check.match(text):
+            raise ValidationError(f"does not match {shown}")
+
+    return fields.String(required=True, validate=matches, metadata={"pattern": shown, **metadata})
+
+
+def _shown(pattern: str) -> str:
+    return pattern.replace(r"\A", "^").replace(r"\Z", "$")
+
+
 class Line(fields.String):
     """Text for people, without control characters, which no column and no log wants."""
 
@@ -60,7 +75,7 @@ class _Parsed(fields.String):
         if self.openapi_format:
             metadata["format"] = self.openapi_format
         else:
-            metadata["pattern"] = self.shape.pattern.replace(r"\A", "^").replace(r"\Z", "$")
+            metadata["pattern"] = _shown(self.shape.pattern)
         super().__init__(metadata=metadata, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:

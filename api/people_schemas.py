@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from actions.users import PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, USERNAME
-from api.fields import Line, Whole, centavos, list_of
+from api.fields import Line, Whole, centavos, list_of, patterned
 from rules.rights import Role
 
 ROLES = [role.value for role in Role]
@@ -57,10 +57,7 @@ UserList = list_of(UserBody)
 
 
 class NewUser(Schema):
-    username = fields.String(
-        required=True,
-        validate=validate.Regexp(_USERNAME, error="3 to 32 of a-z, 0-9, dot, dash and underscore"),
-    )
+    username = patterned(_USERNAME, description="in any case; kept in lower case")
     password = fields.String(required=True, validate=validate.Length(PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX))
     role = fields.String(required=True, validate=validate.OneOf(ROLES))
     parent_id = Whole(allow_none=True, metadata={"description": "of your subtree; yourself if not given"})

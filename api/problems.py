@@ -73,6 +73,7 @@ def handle_all(app: Flask, on_unreconciled: Callable[[], None]) -> None:
     app.register_error_handler(HTTPException, _of_http)
     for error in (sql_errors.OperationalError, sql_errors.InterfaceError, sql_errors.TimeoutError):
         app.register_error_handler(error, _of_database)
+    app.register_error_handler(sql_errors.DataError, _of_value)
     app.register_error_handler(Exception, _of_mistake)
 
 
@@ -90,6 +91,12 @@ def _of_http(error: HTTPException) -> Response:
 def _of_database(error: Exception) -> Response:
     _log.warning("database_unavailable", error=str(error).splitlines()[0])
     return answer(DatabaseUnavailable(retry_after=DATABASE_RETRY_AFTER_S))
+
+
+def _of_value(error: Exception) -> Response:
+    """A value that no column can hold, such as a number of twenty digits in a cursor that was made up."""
+    _log.warning("value_out_of_range", error=str(error).splitlines()[0])
+    return answer(Invalid())
 
 
 def _of_mistake(error: Exception) -> Response:

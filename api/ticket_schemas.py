@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from api.draw_schemas import GAME, PLAY, REASON_CHARACTERS_MAX
-from api.fields import Instant, Line, Page, Whole, list_of
+from api.fields import Instant, Line, Page, Whole, list_of, patterned
 from rules.errors import FieldError
 from rules.games import GAMES, PLAYS, refusal
 from rules.limits import LINES_MAX, STAKE_MAX, STAKE_UNIT, stake_refusal
@@ -89,26 +88,15 @@ class SaleLine(Schema):
     stake = Stake()
 
 
-def _pattern(pattern: str, **metadata: Any) -> fields.String:
-    shown = pattern.replace(r"\A", "^").replace(r"\Z", "$")
-    check = re.compile(pattern)
-
-    def matches(text: str) -> None:
-        if not check.search(text):
-            raise ValidationError(f"does not match {shown}")
-
-    return fields.String(required=True, validate=matches, metadata={"pattern": shown, **metadata})
-
-
 class SaleBody(Schema):
     """One ticket to sell. Read by api.sale, which takes and refuses exactly the same."""
 
-    id = _pattern(
+    id = patterned(
         UUID,
         format="uuid",
         description="made by the terminal, which keeps it until it has an answer; in any case",
     )
-    draw_id = _pattern(DRAW_ID, example="3D-20261122-1400")
+    draw_id = patterned(DRAW_ID, example="3D-20261122-1400")
     lines = fields.List(fields.Nested(SaleLine), required=True, validate=validate.Length(1, LINES_MAX))
 
     @validates_schema(skip_on_field_errors=True)
@@ -178,7 +166,7 @@ class BatchAnswer(Schema):
 
 
 class OfDraw(Schema):
-    draw_id = _pattern(DRAW_ID, example="3D-20261122-1400")
+    draw_id = patterned(DRAW_ID, example="3D-20261122-1400")
 
 
 class Cancelled(Schema):

@@ -33,7 +33,9 @@ def run() -> None:
     are kept under VAR (var/run).
     """
     environ = dict(os.environ)
-    var_dir = Reader(environ)("VAR", "var/run", directory)
+    read = Reader(environ)
+    var_dir = read("VAR", "var/run", _supervised_directory)
+    read.check()
     var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     environ["VAR"] = str(var_dir)
     _check_alone(var_dir)
@@ -50,6 +52,14 @@ def run() -> None:
     _make_stdout_reopenable()
     command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
     os.execve(sys.executable, command, environ)
+
+
+def _supervised_directory(text: str) -> Path:
+    path = directory(text)
+    # supervisord's file knows no way to write them: it expands "%", some values twice, and ";" starts a comment.
+    if set("%;\n") & set(str(path)):
+        raise ValueError("must be a path without % and ;")
+    return path
 
 
 def _provide_servers(environ: dict[str, str], var_dir: Path) -> frozenset[str]:

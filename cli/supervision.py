@@ -122,8 +122,7 @@ def _section(entry: Program, log_dir: Path) -> dict[str, object]:
 
 
 def _render(name: str, options: dict[str, object]) -> str:
-    # supervisord expands %(…)s in every value.
-    lines = [f"{key}={str(value).replace('%', '%%')}" for key, value in options.items()]
+    lines = [f"{key}={value}" for key, value in options.items()]
     return "\n".join([f"[{name}]", *lines, ""])
 
 

@@ -82,9 +82,8 @@ def _run(var_dir: Path, wanted: Wanted) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     screen, servers, phases = Screen(), Servers(folder), _Phases()
-    screen.console.print(
-        f"{wanted.tickets:,} tickets at {wanted.terminals} terminals, numbers drawn on {wanted.date}, seed {wanted.seed}"
-    )
+    size = f"{wanted.tickets:,} tickets at {wanted.terminals} terminals"
+    screen.console.print(f"{size}; numbers as drawn on {wanted.date}, picked by SEED={wanted.seed}")
     started = time.monotonic()
     try:
         with screen.working():

@@ -1,4 +1,4 @@
-"""Making the people of the day through the API: superadmins, administrators, coordinators, and the terminals below them."""
+"""Making the people of the day through the API: superadmins, administrators, coordinators, terminals below them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def make_people(superadmin: Caller, counters: Sequence[Counter], done: Callable[
         _load(first, coordinator.user_id, credit, f"float-{number}")
         coordinators.append((coordinator, group))
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda pair: _terminals(*pair, done), coordinators))
+        made = list(pool.map(lambda pair: _terminals(pair[0], pair[1], done), coordinators))
     terminals = sorted((t for group in made for t in group), key=lambda t: t.counter.index)
     return People((superadmin, deputy), (first, second), terminals)
 

@@ -18,7 +18,8 @@ from intake.replication import Replication
 from models.draws import Draw
 from models.ledger import Account, Entry, Posting, balances
 from models.session import make_sessions
-from models.tickets import Gap, Ticket as StoredTicket, TicketLine, Void
+from models.tickets import Gap, TicketLine, Void
+from models.tickets import Ticket as StoredTicket
 from rules.tickets import Line, Ticket
 
 Place = tuple[str, int]  # a draw's name and a serial
@@ -103,8 +104,8 @@ def _read_ledger(session: Session) -> Books:
     empty = select(func.count()).select_from(Entry).where(~select(Posting).where(Posting.entry_id == Entry.id).exists())
     unbalanced += session.scalar(empty) or 0
     query = select(Account.user_id, func.sum(Posting.amount)).join(Posting, Posting.account_id == Account.id)
-    rows = session.execute(query.where(Account.kind == "wallet").group_by(Account.user_id))
-    wallets = {int(user_id): int(amount) for user_id, amount in rows}
+    rows = session.execute(query.where(Account.user_id.is_not(None)).group_by(Account.user_id))
+    wallets = {int(user_id): int(amount) for user_id, amount in rows if user_id}
     return Books(sum(accounts.values()), unbalanced, accounts, wallets)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,18 +42,21 @@ def sales_table(outcomes: Sequence[Outcome], held: Held) -> Table:
     """Sales, winners and payout of each draw, and of the day."""
     names = ("tickets", "voided", "sales", "refused", "winners", "prizes", "payout")
     table = _table("Draws", ("draw", "result"), names)
-    refused = {
-        o.draw.name: sum(n for (name, _), n in held.refused_by_draw.items() if name == o.draw.name) for o in outcomes
-    }
-    rows = [
-        (o.draw.name, o.draw.number, o.tickets, o.voided, o.counted, refused[o.draw.name], len(o.prizes), o.paid)
-        for o in outcomes
-    ]
-    rows.append(("the day", "", *(sum(row[i] for row in rows) for i in range(2, 8))))  # type: ignore[misc] # ints all
-    for name, number, tickets, voided, sales, refusals, winners, prizes in rows:
-        counts = [f"{tickets:,}", f"{voided:,}", pesos(sales), f"{refusals:,}", f"{winners:,}", pesos(prizes)]
-        table.add_row(name, number, *counts, percent(prizes, sales), style="bold" if name == "the day" else "")
+    totals = [0] * 6
+    for found in outcomes:
+        refused = sum(count for (draw, _), count in held.refused_by_draw.items() if draw == found.draw.name)
+        figures = [found.tickets, found.voided, found.counted, refused, len(found.prizes), found.paid]
+        totals = [total + figure for total, figure in zip(totals, figures, strict=True)]
+        table.add_row(found.draw.name, found.draw.number, *_sales(figures))
+    table.add_section()
+    table.add_row("the day", "", *_sales(totals), style="bold")
     return table
+
+
+def _sales(figures: Sequence[int]) -> list[str]:
+    tickets, voided, sales, refused, winners, prizes = figures
+    counts = [f"{tickets:,}", f"{voided:,}", pesos(sales), f"{refused:,}", f"{winners:,}", pesos(prizes)]
+    return [*counts, percent(prizes, sales)]
 
 
 def refusals_table(held: Held) -> Table:
@@ -70,51 +74,48 @@ def sold_out_table(
     """The numbers that were full when their draw closed, those most asked for in vain first."""
     table = _table("Sold-out numbers", ("draw", "play", "number"), ("staked", "limit", "asked in vain"))
     limits = Limits()
-    rows = []
-    for draw, exposure in exposures.items():
-        for item in sold_out("3D", prices, limits, exposure):
-            asked = sum(
-                count
-                for (name, play, number), count in held.full.items()
-                if (name, play, "".join(sorted(number)) if play == "rambolito" else number)
-                == (draw, item["play"], item["number"])
-            )
-            staked = exposure.get((item["play"], item["number"]), 0)
-            rows.append((asked, draw, item["play"], item["number"], staked))
-    for asked, draw, play, number, staked in sorted(rows, reverse=True)[:ROWS_MAX]:
-        table.add_row(draw, play, number, pesos(staked), pesos(limits.stake(play)), f"{asked:,}")
-    table.caption = f"{len(rows)} numbers were full" + (f", the first {ROWS_MAX} shown" if len(rows) > ROWS_MAX else "")
+    asked: Counter[tuple[str, str, str]] = Counter()
+    for (draw, play, number), count in held.full.items():
+        asked[draw, play, match_key(GAME, play, number)] += count
+    full = [
+        (draw, item["play"], item["number"])
+        for draw, exposure in exposures.items()
+        for item in sold_out(GAME, prices, limits, exposure)
+    ]
+    full.sort(key=lambda bet: (-asked[bet], bet))
+    for draw, play, number in full[:ROWS_MAX]:
+        staked = exposures[draw].get((play, number), 0)
+        table.add_row(draw, play, number, pesos(staked), pesos(limits.stake(play)), f"{asked[draw, play, number]:,}")
+    table.caption = f"{len(full)} numbers were full" + _shown_of(min(ROWS_MAX, len(full)), len(full))
     return table
+
+
+def _shown_of(shown: int, of: int) -> str:
+    return f"; {shown} shown" if shown < of else ""
 
 
 def terminals_table(terminals: Sequence[Terminal], records: Sequence[Held], won: Mapping[int, int]) -> Table:
-    """The best sellers and those that ran out of credit. `won`: prizes by agent."""
+    """The best sellers, and those that ran out of credit. `won`: prizes by agent."""
     names = ("tickets", "sales", "prizes", "payout", "sold out", "no credit", "credit", "left")
     table = _table("Terminals", ("terminal", "under"), names)
-    rows = []
-    for terminal, held in zip(terminals, records, strict=True):
-        sales = sum(
-            sum(line.stake for line in ticket.lines)
-            for place, ticket in held.tickets.items()
-            if place not in held.voided
-        )
-        rows.append((sales, terminal, held))
+    rows = [(_sold(held), terminal, held) for terminal, held in zip(terminals, records, strict=True)]
     rows.sort(key=lambda row: -row[0])
     dry = [row for row in rows if row[2].refusals["insufficient_credit"]]
-    best = [row for row in rows if row not in dry]
-    shown = best[: max(ROWS_MAX - len(dry), ROWS_MAX // 2)] + dry[:ROWS_MAX]
+    best = [row for row in rows if not row[2].refusals["insufficient_credit"]]
+    shown = best[: max(ROWS_MAX - len(dry), ROWS_MAX // 2)] + dry[: ROWS_MAX // 2]
     for sales, terminal, held in shown:
-        prizes = won.get(terminal.user_id, 0)
-        credit = terminal.counter.credit
-        full, poor = held.refusals["sold_out"], held.refusals["insufficient_credit"]
+        prizes, credit = won.get(terminal.user_id, 0), terminal.counter.credit
+        refused = [f"{held.refusals[code]:,}" for code in ("sold_out", "insufficient_credit")]
         table.add_row(
             terminal.counter.name, terminal.coordinator, f"{len(held.tickets):,}", pesos(sales), pesos(prizes),
-            percent(prizes, sales), f"{full:,}", f"{poor:,}", pesos(credit), pesos(credit - sales),
+            percent(prizes, sales), *refused, pesos(credit), pesos(credit - sales),
         )  # fmt: skip
-    table.caption = f"{len(rows)} terminals, {len(dry)} ran out of credit" + (
-        f"; {len(shown)} shown" if len(shown) < len(rows) else ""
-    )
+    table.caption = f"{len(rows)} terminals, {len(dry)} ran out of credit" + _shown_of(len(shown), len(rows))
     return table
+
+
+def _sold(held: Held) -> int:
+    return sum(stake(ticket.lines) for place, ticket in held.tickets.items() if place not in held.voided)
 
 
 def check_table(rows: Sequence[Row]) -> Table:

@@ -58,8 +58,12 @@ def judge(
         sources = {"receipts": receipts, "journal": from_journal(servers, names), "database": database}
         outcomes, rows = _compare(played, held, sources, books, wanted.seed)
     seconds = {**phases, "check": time.monotonic() - began}
-    config = {"tickets_asked_for": wanted.tickets, "terminals": wanted.terminals, "seed": wanted.seed}
-    config["date"] = f"{wanted.date}"
+    config = {
+        "tickets_asked_for": wanted.tickets,
+        "terminals": wanted.terminals,
+        "seed": wanted.seed,
+        "date": f"{wanted.date}",
+    }
     found = summary(config, outcomes, held, sources, books, rows, played.doors_opened, seconds)
     won: dict[int, int] = {}
     for result in outcomes:
@@ -105,7 +109,7 @@ def _exposures(receipts: Found) -> dict[str, dict[tuple[str, str], int]]:
 
 
 def selling(held: Held, started_at: float) -> tuple[float, int]:
-    """(seconds of selling, tickets accepted in them): from the first customer to the last who did not come for a cutoff.
+    """(seconds of selling, tickets accepted in them): from the first customer to the last regular one.
 
     Afterwards the terminals wait for the last cutoff, which says nothing about how fast tickets are accepted.
     """

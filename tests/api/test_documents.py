@@ -8,15 +8,27 @@ from typing import Any
 import pytest
 import schemathesis
 from flask import Flask
-from hypothesis import HealthCheck, settings
-from schemathesis.openapi.checks import UnsupportedMethodResponse
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from actions.resources import Resources
 from api.errors import TABLE
+from models.session import make_sessions
 from tests.api.conftest import Caller, People, sale
 
 # Answered outside of the document: the page that shows it, and its files.
 UNDOCUMENTED = {"swagger_ui.show"}
+CHECKS = (
+    not_a_server_error,
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 
 def test_every_route_is_in_the_document_and_says_what_it_does(app: Flask, nobody: Caller) -> None:
@@ -82,20 +94,21 @@ def test_answers_are_as_documented_whatever_is_asked(seller: Caller, people: Peo
 
 def _ask_everything(caller: Caller) -> None:
     schema = schemathesis.openapi.from_wsgi("/v1/openapi.json", caller.app)
-
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-    @schema.parametrize()
-    def ask(case: schemathesis.Case) -> None:
-        response = case.call(headers={"Authorization": f"Bearer {caller.token}"})
-        case.validate_response(response, excluded_checks=[UnsupportedMethodResponse])
-
-    for result in schema.get_all_operations():
-        operation = result.ok()
-        _ask(operation, caller)
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        # Closing or voiding the draw would leave nothing to ask the others about.
+        if not operation.path.endswith(("/close", "/confirm")):
+            _ask(operation, caller)
 
 
 def _ask(operation: Any, caller: Caller) -> None:
-    raise NotImplementedError
+    @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy())
+    def ask(case: schemathesis.Case) -> None:
+        response = case.call(headers={"Authorization": f"Bearer {caller.token}"})
+        case.validate_response(response, checks=CHECKS)
+
+    ask()
 
 
 def test_a_process_that_can_sell_is_ready(nobody: Caller, seller: Caller, draw_id: str) -> None:
@@ -125,8 +138,6 @@ def test_a_process_without_its_gate_is_not_ready(nobody: Caller, without_gate: A
 def test_a_process_without_its_database_still_sells(
     nobody: Caller, seller: Caller, draw_id: str, res: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from models.session import make_sessions
-
     monkeypatch.setitem(
         res.__dict__, "sessions", make_sessions("postgresql+psycopg://nobody@127.0.0.1:1/none", pool_size=1)
     )

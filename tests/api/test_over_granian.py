@@ -1,0 +1,137 @@
+"""The application behind its real server: a process of its own, over a socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions.games import ensure_games
+from actions.users import ensure_superadmin
+from api.bodies import BATCH_BYTES_MAX, BODY_BYTES_MAX
+from models.session import make_sessions
+from runtime.process import free_port, spawn_options
+from runtime.settings import Settings
+from tests.api.conftest import PASSWORD
+
+START_WAIT_S = 30
+
+
+class Server:
+    """A connection at a time to one server."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.token: str | None = None
+
+    def __call__(
+        self,
+        call: str,
+        body: Any = None,
+        *,
+        raw: Any = None,
+        chunked: bool = False,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
+        method, path = call.split(" ", 1)
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            payload = raw if raw is not None else None if body is None else json.dumps(body).encode()
+            connection.request(method, path, payload, sent, encode_chunked=chunked)
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def server(settings: Settings, redis_url: str, tmp_path: Path) -> Iterator[Server]:
+    sessions = make_sessions(settings.database_url, pool_size=1)
+    ensure_superadmin(sessions, PASSWORD)
+    ensure_games(sessions)
+    sessions.kw["bind"].dispose()
+    port = free_port()
+    environ = os.environ | {
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": redis_url,
+        "VAR": str(tmp_path),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    options = ["--interface", "wsgi", "--port", str(port), "--workers", "2", "--blocking-threads", "8"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "granian", *options, "--workers-kill-timeout", "5", "api.wsgi:app"],
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **spawn_options(signal.SIGTERM),
+    )
+    try:
+        yield _ready(Server(port), process)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _ready(server: Server, process: subprocess.Popen[bytes]) -> Server:
+    deadline = time.monotonic() + START_WAIT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if server("GET /health/ready")[0] == 200:
+                return server
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(0.1)
+    raise AssertionError("the server did not become ready")
+
+
+@pytest.mark.slow
+def test_requests_over_a_socket_are_answered_as_in_the_contract(server: Server) -> None:
+    status, headers, raw = server("POST /v1/auth/login", {"username": "superadmin", "password": PASSWORD})
+    assert status == 200
+    assert headers["x-request-id"]
+    assert headers["date"]
+
+    # Bodies that nobody reads, bodies beyond their size, announced or chunked.
+    large = b" " * (BATCH_BYTES_MAX + 1)
+    assert server("POST /v1/tickets", raw=large)[0] == 401
+    assert server("POST /v1/auth/login", raw=b" " * (BODY_BYTES_MAX + 1))[0] == 413
+    pieces = [b" " * 1024] * (BODY_BYTES_MAX // 1024)
+    assert server("POST /v1/auth/login", raw=iter(pieces), chunked=True)[0] == 422
+    assert server("POST /v1/auth/login", raw=iter([*pieces, b" "]), chunked=True)[0] == 413
+
+    server.token = json.loads(raw)["access_token"]
+    status, headers, _ = server("GET /v1/draws")
+    assert status == 200
+    status, headers, body = server("GET /v1/draws", headers={"If-None-Match": headers["etag"]})
+    assert (status, body) == (304, b"")
+    assert headers["date"]
+    assert server("GET /v1/docs/")[0] == 200
+    assert server("POST /v1/tickets", {})[0] == 403
+
+
+@pytest.mark.slow
+def test_loads_at_once_over_two_processes_have_one_effect(server: Server) -> None:
+    login = json.loads(server("POST /v1/auth/login", {"username": "superadmin", "password": PASSWORD})[2])
+    server.token = login["access_token"]
+    agent = {"username": "agent", "password": PASSWORD, "role": "agent"}
+    user = json.loads(server("POST /v1/users", agent)[2])
+    call, body = f"POST /v1/users/{user['id']}/credit", {"amount": 5_000, "kind": "load"}
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: server(call, body, headers={"Idempotency-Key": "rush"}), range(16)))
+    assert {status for status, _, _ in answers} == {201}
+    assert len({raw for _, _, raw in answers}) == 1
+    shown = json.loads(server(f"GET /v1/users/{user['id']}")[2])
+    assert shown["wallet"]["balance"] == 5_000
