@@ -12,19 +12,22 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXEC := exec env DIE_WITH_PARENT=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint lock clean
+.PHONY: help demo run test test-slow lint lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/.stamp-run ## a day's draws played through: sell, crash, seal, settle, pay (TICKETS, TERMINALS, SEED)
+demo: .venv/.stamp-run ## one whole day of 3D on real servers, checked from outside (TICKETS, TERMINALS, SEED)
 	@$(EXEC) $(BIN)/python -m demo
 
 run: .venv/.stamp-run ## start everything on this machine (PORT, SUPERADMIN_PASSWORD, VAR); Ctrl-C ends it
 	@$(EXEC) $(BIN)/drawbreak run
 
-test: .venv/.stamp-dev ## all tests, against servers that they start themselves
-	@$(EXEC) $(BIN)/python -m pytest
+test: .venv/.stamp-dev ## the tests, against servers that they start themselves
+	@$(EXEC) $(BIN)/python -m pytest -m "not faults and not slow"
+
+test-slow: .venv/.stamp-dev ## the tests that kill processes, play a whole day or try every documented call
+	@$(EXEC) $(BIN)/python -m pytest -m "faults or slow"
 
 lint: .venv/.stamp-dev ## style, types and the import rules between the rooms
 	$(BIN)/ruff check .

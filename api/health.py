@@ -95,6 +95,7 @@ def _look_at_gate(here: Served, share: list[float | None]) -> str | None:
         return "no answer"
     share[0] = round(used / allowed, 4) if allowed else None
     if here.res.gate.identity is None:
+        here.background.wake()
         return "not reconciled yet"
     return None
 

@@ -21,8 +21,8 @@ def install(app: Flask) -> None:
 def _begin() -> None:
     asked = request.headers.get(ID_HEADER, "")
     g.request_id = asked if _SANE.match(asked) else secrets.token_hex(12)
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id, method=request.method, path=request.path)
+    # Every log line of this request carries it; a thread's next request writes over it.
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
 def _finish(response: Response) -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, request
 from sqlalchemy import exc as sql_errors
 from werkzeug.exceptions import HTTPException
 
@@ -89,16 +89,16 @@ def _of_http(error: HTTPException) -> Response:
 
 
 def _of_database(error: Exception) -> Response:
-    _log.warning("database_unavailable", error=str(error).splitlines()[0])
+    _log.warning("database_unavailable", path=request.path, error=str(error).splitlines()[0])
     return answer(DatabaseUnavailable(retry_after=DATABASE_RETRY_AFTER_S))
 
 
 def _of_value(error: Exception) -> Response:
     """A value that no column can hold, such as a number of twenty digits in a cursor that was made up."""
-    _log.warning("value_out_of_range", error=str(error).splitlines()[0])
+    _log.warning("value_out_of_range", path=request.path, error=str(error).splitlines()[0])
     return answer(Invalid())
 
 
 def _of_mistake(error: Exception) -> Response:
-    _log.error("uncaught", exc_info=error)
+    _log.error("uncaught", method=request.method, path=request.path, exc_info=error)
     return answer(InternalError())

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from demo.books import Held
 from demo.calls import Caller, Unexpected
-from demo.crowd import GAME
 from demo.day import DrawOfTheDay
+from demo.figures import Outcome, differing, gaps_in, outcome, root_of
 from demo.people import Terminal
 from demo.sources import Books, Found, Place
 from rules import merkle
-from rules.games import prize
-from rules.tickets import Ticket, leaf_text, stake
+from rules.tickets import leaf_text, stake
 
 SOURCES = ("receipts", "journal", "database", "seal", "ledger")
 PROOFS_OF_A_DRAW = 5
@@ -23,71 +22,15 @@ PROOFS_OF_A_DRAW = 5
 
 @dataclass(frozen=True)
 class Row:
-    """One figure as different places have it; it holds if all of them say the same."""
+    """One figure as different places have it; it holds if all of them say the same, or all are zero if they must be."""
 
     figure: str
     values: Mapping[str, Any]  # by source
+    zero: bool = False
 
     @property
     def holds(self) -> bool:
-        return len({str(value) for value in self.values.values()}) == 1
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A draw's end as its receipts have it: recomputed by the rules, with the draw's own prices."""
-
-    draw: DrawOfTheDay
-    tickets: int
-    voided: int
-    stake: int  # of all tickets
-    counted: int  # of those that were not voided
-    prizes: Mapping[Place, int]  # what each winning ticket wins
-
-    @property
-    def paid(self) -> int:
-        return sum(self.prizes.values())
-
-
-def outcome(draw: DrawOfTheDay, prices: Mapping[str, int], held: Found) -> Outcome:
-    """What the draw came to, from the tickets that one place holds."""
-    mine = {place: ticket for place, ticket in held.tickets.items() if place[0] == draw.name}
-    live = {place: ticket for place, ticket in mine.items() if place not in held.voided}
-    won = {place: _won(ticket, prices, draw.number) for place, ticket in live.items()}
-    return Outcome(
-        draw=draw,
-        tickets=len(mine),
-        voided=len(mine) - len(live),
-        stake=_staked(mine.values()),
-        counted=_staked(live.values()),
-        prizes={place: amount for place, amount in won.items() if amount},
-    )
-
-
-def root_of(draw: str, held: Found) -> str:
-    """The Merkle root over the draw's tickets in the order of their serials, in hex."""
-    serials = sorted(serial for name, serial in held.tickets if name == draw)
-    places = [(draw, serial) for serial in serials]
-    leaves = [merkle.leaf_hash(leaf_text(held.tickets[place], place in held.voided)) for place in places]
-    return merkle.root(leaves).hex()
-
-
-def gaps_in(places: Iterable[Place]) -> int:
-    """Serials between 1 and each draw's last that nobody holds."""
-    serials: dict[str, set[int]] = {}
-    for draw, serial in places:
-        serials.setdefault(draw, set()).add(serial)
-    return sum(max(numbers) - len(numbers) for numbers in serials.values())
-
-
-def differing(mine: Found, theirs: Found) -> int:
-    """Tickets that the two places do not have alike, in every field."""
-    places = mine.tickets.keys() | theirs.tickets.keys()
-    unlike = {place for place in places if mine.tickets.get(place) != theirs.tickets.get(place)}
-    return len(unlike | (mine.voided ^ theirs.voided))
-
-
-# ── what is asked for ─────────────────────────────────────────────────────────────────────────────────────
+        return not any(self.values.values()) if self.zero else len(set(self.values.values())) == 1
 
 
 def compare_draw(
@@ -120,15 +63,18 @@ def compare_all(sources: Mapping[str, Found], held: Held, outcomes: Sequence[Out
     sales = sum(found.counted for found in outcomes)
     prizes = sum(found.paid for found in outcomes)
     return [
-        Row("receipts and tickets", {"receipts": held.receipts, "journal": len(sources["journal"].tickets),
-                                     "database": len(sources["database"].tickets)}),
-        Row("tickets that differ from the receipts", {"receipts": 0, "journal": differing(receipts, sources["journal"]),
-                                                      "database": differing(receipts, sources["database"])}),
-        Row("missing serials", {"receipts": gaps_in(receipts.tickets), "journal": sources["journal"].gaps,
-                                "database": sources["database"].gaps, "seal": 0}),
-        Row("repeats answered otherwise", {"receipts": held.wrong_repeats, "journal": 0}),
-        Row("sum of all postings", {"receipts": 0, "ledger": books.total}),
-        Row("entries out of balance", {"receipts": 0, "ledger": books.unbalanced}),
+        Row("receipts and tickets", {
+            "receipts": held.receipts, **{name: len(sources[name].tickets) for name in ("journal", "database")},
+        }),
+        Row("tickets unlike the receipts", {
+            name: differing(receipts, sources[name]) for name in ("journal", "database")
+        }, zero=True),
+        Row("serials missing", {
+            "receipts": gaps_in(receipts.tickets), **{name: sources[name].gaps for name in ("journal", "database")},
+        }, zero=True),
+        Row("repeats answered otherwise", {"receipts": held.wrong_repeats}, zero=True),
+        Row("sum of all postings", {"ledger": books.total}, zero=True),
+        Row("entries out of balance", {"ledger": books.unbalanced}, zero=True),
         Row("sales", {"receipts": sales, "ledger": books.accounts.get("sales", 0)}),
         Row("prizes owed", {"receipts": prizes, "ledger": books.accounts.get("prizes_owed", 0)}),
         Row("cost of prizes", {"receipts": -prizes, "ledger": books.accounts.get("prizes", 0)}),
@@ -157,11 +103,10 @@ def compare_wallets(superadmin: Caller, terminals: Sequence[Terminal], receipts:
             "database": sum(shown.get(user_id, 0) for user_id in expected),
             "ledger": sum(books.wallets.get(user_id, 0) for user_id in expected),
         }),
-        Row("wallets that differ from the receipts", {
-            "receipts": 0,
+        Row("wallets unlike the receipts", {
             "database": sum(shown.get(user_id) != amount for user_id, amount in expected.items()),
             "ledger": sum(books.wallets.get(user_id) != amount for user_id, amount in expected.items()),
-        }),
+        }, zero=True),
         Row("cash taken for credit", {"receipts": -loaded, "ledger": books.accounts.get("cash", 0)}),
     ]  # fmt: skip
 
@@ -173,7 +118,7 @@ def check_proofs(caller: Caller, found: Outcome, receipts: Found, held: Held, se
     picked = dict.fromkeys(winners[:2] + voided[:1] + Random(seed).sample(places, min(PROOFS_OF_A_DRAW, len(places))))
     root = root_of(found.draw.name, receipts)
     good = sum(_proves(caller, place, receipts, found, held, root) for place in picked)
-    figure = f"{found.draw.time:%H:%M} receipts that prove themselves"
+    figure = f"{found.draw.time:%H:%M} receipts verified"
     return Row(figure, {"receipts": len(picked), "seal": good})
 
 
@@ -198,11 +143,3 @@ def prices_of(admin: Caller, draw: DrawOfTheDay) -> dict[str, int]:
     if body.get("result") != draw.number:
         raise Unexpected(f"{draw.name} shows the result {body.get('result')}, not {draw.number}")
     return {name: int(pay) for name, pay in body["prize_table"].items()}
-
-
-def _won(ticket: Ticket, prices: Mapping[str, int], result: str) -> int:
-    return sum(prize(GAME, prices, b.play, b.number, b.stake, result) for b in ticket.lines)
-
-
-def _staked(tickets: Iterable[Ticket]) -> int:
-    return sum(stake(ticket.lines) for ticket in tickets)

@@ -17,7 +17,8 @@ PESO = 100  # centavos
 
 # How often people play a number, against 1 for one that means nothing to anybody. A favourite's share falls with its
 # rank as in Zipf's law; a birthday (month and day, 214) is played twice as often.
-FAVOURITE_WEIGHT = 90.0
+FAVOURITE_WEIGHT = 80.0
+FAVOURITE_FALL = 1.3
 BIRTHDAY_WEIGHT = 2.0
 FAVOURITES = (
     "777", "888", "123", "168", "111", "007", "333", "999", "555", "911", "321", "143", "520", "000", "666", "369",
@@ -55,7 +56,7 @@ def popularity() -> dict[str, float]:
     birthdays = {f"{month}{day:02d}" for month in range(1, 10) for day in range(1, 32)}
     weights = {number: BIRTHDAY_WEIGHT if number in birthdays else 1.0 for number in outcomes(GAME)}
     for rank, number in enumerate(FAVOURITES, 1):
-        weights[number] += FAVOURITE_WEIGHT / rank
+        weights[number] += FAVOURITE_WEIGHT / rank**FAVOURITE_FALL
     return weights
 
 

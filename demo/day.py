@@ -36,7 +36,8 @@ class DrawOfTheDay:
     stage: str = "selling"
     cutoff: float | None = None  # once it has been moved
     draws_at: float = 0.0
-    settle_seconds: float = 0.0
+    seal_seconds: float = 0.0  # from the cutoff to the published seal
+    settle_seconds: float = 0.0  # from the confirmed result
     late: bool = False  # sealed only after two superadmins asked for it
 
 
@@ -90,6 +91,7 @@ class Day:
         try:
             first, second = (admin.twin() for admin in self._people.admins)
             self._wait_for(first, draw, "sealed")
+            draw.seal_seconds = time.time() - draw.draws_at + SEAL_S
             time.sleep(max(0.0, draw.draws_at - time.time() + 0.05))
             entry = {"number": draw.number, "date": f"{draw.date}", "time": f"{draw.time:%H:%M}"}
             first.must("POST", f"/v1/draws/{draw.name}/result", entry)

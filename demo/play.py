@@ -19,8 +19,8 @@ from demo.screen import Screen
 from demo.servers import READY_WAIT_S, Servers
 
 RATE_OVER_S = 3.0
-# A cutoff is called when the rest should be sold in this time: a little before it comes.
-SOLD_WITHIN_S = NOTICE_S - 1.5
+# A cutoff is called when the rest should be sold in this time: somewhat before it comes, since the last are slower.
+SOLD_WITHIN_S = NOTICE_S - 2.5
 WATCH_S = 0.1
 
 

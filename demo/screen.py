@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-WIDTH_PLAIN = 110
+WIDTH_PLAIN = 120
 SAY_EVERY_S = 5.0
 
 

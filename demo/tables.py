@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from demo.books import Held
-from demo.check import SOURCES, Outcome, Row
+from demo.check import SOURCES, Row
 from demo.crowd import GAME
+from demo.figures import Outcome
 from demo.people import Terminal
 from rules.games import match_key
 from rules.limits import Limits, sold_out
@@ -30,7 +32,7 @@ def percent(part: int, whole: int) -> str:
 
 
 def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
     for name in left:
         table.add_column(name)
     for name in right:
@@ -68,9 +70,7 @@ def refusals_table(held: Held) -> Table:
     return table
 
 
-def sold_out_table(
-    exposures: Mapping[str, Mapping[tuple[str, str], int]], prices: Mapping[str, int], held: Held
-) -> Table:
+def sold_out_table(staked: Mapping[str, Mapping[tuple[str, str], int]], prices: Mapping[str, int], held: Held) -> Table:
     """The numbers that were full when their draw closed, those most asked for in vain first."""
     table = _table("Sold-out numbers", ("draw", "play", "number"), ("staked", "limit", "asked in vain"))
     limits = Limits()
@@ -79,13 +79,13 @@ def sold_out_table(
         asked[draw, play, match_key(GAME, play, number)] += count
     full = [
         (draw, item["play"], item["number"])
-        for draw, exposure in exposures.items()
+        for draw, exposure in staked.items()
         for item in sold_out(GAME, prices, limits, exposure)
     ]
     full.sort(key=lambda bet: (-asked[bet], bet))
     for draw, play, number in full[:ROWS_MAX]:
-        staked = exposures[draw].get((play, number), 0)
-        table.add_row(draw, play, number, pesos(staked), pesos(limits.stake(play)), f"{asked[draw, play, number]:,}")
+        amount = staked[draw].get((play, number), 0)
+        table.add_row(draw, play, number, pesos(amount), pesos(limits.stake(play)), f"{asked[draw, play, number]:,}")
     table.caption = f"{len(full)} numbers were full" + _shown_of(min(ROWS_MAX, len(full)), len(full))
     return table
 
@@ -137,11 +137,12 @@ def _shown(figure: str, value: object) -> str:
 
 def speed_table(found: Mapping[str, Any]) -> Table:
     """How fast it was, from the summary."""
-    table = _table("Measured on this machine, which the terminals share with the servers", ("what",), ("",))
+    table = _table("Measured, on a machine that servers and terminals share", ("",), ("",))
     table.add_row("tickets accepted per second", f"{found['accepted_per_second']:,}")
     table.add_row("answer to an accepted ticket, median", f"{found['accept_ms_p50']} ms")
     table.add_row("answer to an accepted ticket, 99 of 100", f"{found['accept_ms_p99']} ms")
     table.add_row("requests sent twice, answered with the same receipt", f"{found['duplicates_replayed']:,}")
+    table.add_row("cutoff to published seal, the slowest", f"{found['seal_seconds']} s")
     table.add_row("result confirmed to draw settled, the slowest", f"{found['settle_seconds']} s")
     for name, seconds in found["phase_seconds"].items():
         table.add_row(f"phase: {name}", f"{seconds} s")

@@ -11,26 +11,15 @@ from typing import Any
 
 from demo.books import Held, percentile, read_book, together
 from demo.calls import Caller
-from demo.check import (
-    Outcome,
-    Row,
-    check_proofs,
-    compare_all,
-    compare_draw,
-    compare_wallets,
-    gaps_in,
-    outcome,
-    prices_of,
-)
-from demo.crowd import GAME
+from demo.check import Row, check_proofs, compare_all, compare_draw, compare_wallets, prices_of
 from demo.day import Day
+from demo.figures import Outcome, exposures, gaps_in, outcome
 from demo.people import People
 from demo.play import Wanted
 from demo.screen import Screen
 from demo.servers import Servers
 from demo.sources import Books, Found, from_database, from_journal
 from demo.tables import check_table, refusals_table, sales_table, sold_out_table, speed_table, terminals_table
-from rules.games import match_key
 
 
 @dataclass(frozen=True)
@@ -72,7 +61,7 @@ def judge(
             won[agent] = won.get(agent, 0) + prize
     prices = prices_of(played.people.admins[0], played.day.draws[0])
     screen.tables([
-        sales_table(outcomes, held), refusals_table(held), sold_out_table(_exposures(receipts), prices, held),
+        sales_table(outcomes, held), refusals_table(held), sold_out_table(exposures(receipts), prices, held),
         terminals_table(played.people.terminals, records, won), speed_table(found), check_table(rows),
     ])  # fmt: skip
     file.write_text(json.dumps(found, indent=2) + "\n")
@@ -93,19 +82,6 @@ def _compare(
     rows += compare_all(sources, held, outcomes, books)
     rows += compare_wallets(played.superadmin, played.people.terminals, sources["receipts"], books)
     return outcomes, rows
-
-
-def _exposures(receipts: Found) -> dict[str, dict[tuple[str, str], int]]:
-    """Live stake by draw and bet, from the receipts."""
-    found: dict[str, dict[tuple[str, str], int]] = {}
-    for place, ticket in receipts.tickets.items():
-        if place in receipts.voided:
-            continue
-        exposure = found.setdefault(place[0], {})
-        for play, number, stake in ticket.lines:
-            bet = play, match_key(GAME, play, number)
-            exposure[bet] = exposure.get(bet, 0) + stake
-    return found
 
 
 def selling(held: Held, started_at: float) -> tuple[float, int]:
@@ -157,6 +133,7 @@ def summary(
         "accepted_per_second": round(accepted / seconds, 1) if seconds else None,
         "accept_ms_p50": round(percentile(held.ms, 0.50), 2),
         "accept_ms_p99": round(percentile(held.ms, 0.99), 2),
+        "seal_seconds": round(max(o.draw.seal_seconds for o in outcomes), 2),
         "settle_seconds": round(max(o.draw.settle_seconds for o in outcomes), 3),
         "phase_seconds": {name: round(taken, 1) for name, taken in phases.items()},
     }
@@ -172,5 +149,6 @@ def _draw(found: Outcome) -> dict[str, Any]:
         "winning_tickets": len(found.prizes),
         "prizes": found.paid,
         "sealed_late": found.draw.late,
+        "seal_seconds": round(found.draw.seal_seconds, 2),
         "settle_seconds": round(found.draw.settle_seconds, 3),
     }

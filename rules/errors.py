@@ -23,9 +23,7 @@ class Problem(Exception):
     errors: list[FieldError]
     extra: dict[str, object]
 
-    def __init__(
-        self, detail: str | None = None, *, errors: Sequence[FieldError] = (), **extra: object
-    ) -> None:
+    def __init__(self, detail: str | None = None, *, errors: Sequence[FieldError] = (), **extra: object) -> None:
         """`extra` holds further members of the problem document: available, lines, retry_after (seconds)."""
         # Without docstrings (python -OO) the code alone still tells which problem it is.
         self.detail = detail or " ".join((type(self).__doc__ or self.code).split())

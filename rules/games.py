@@ -79,9 +79,7 @@ DEFAULT_PRIZES: dict[str, dict[str, int]] = {
 
 for _game in _ALL_GAMES:
     assert set(_game.plays) <= set(PLAYS)
-    assert {name for play in _game.plays.values() for name in play.classes.values()} == set(
-        DEFAULT_PRIZES[_game.code]
-    )
+    assert {name for play in _game.plays.values() for name in play.classes.values()} == set(DEFAULT_PRIZES[_game.code])
 
 
 def refusal(game: str, play: str, number: str) -> str | None:

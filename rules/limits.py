@@ -88,9 +88,7 @@ def stake_refusal(stake: int) -> str | None:
     return None
 
 
-def left(
-    game: str, prizes: Mapping[str, int], limits: Limits, exposure: Exposure, play: str, number: str
-) -> int:
+def left(game: str, prizes: Mapping[str, int], limits: Limits, exposure: Exposure, play: str, number: str) -> int:
     """What may still be staked on the bet under both kinds of limit: centavos, whole pesos, never below 0.
 
     ValueError: no such bet.
@@ -113,9 +111,7 @@ def summed(game: str, bets: Iterable[Line]) -> list[Line]:
     for play, number, stake in bets:
         key = (play, match_key(game, play, number))
         earlier = first.get(key)
-        first[key] = (
-            Line(play, earlier.number, earlier.stake + stake) if earlier else Line(play, number, stake)
-        )
+        first[key] = Line(play, earlier.number, earlier.stake + stake) if earlier else Line(play, number, stake)
     return list(first.values())
 
 

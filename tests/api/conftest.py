@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +15,6 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from actions.games import ensure_games
-from actions.reconcile import reconcile
 from actions.resources import Resources
 from actions.users import ensure_superadmin
 from api.app import close, create_app
@@ -23,23 +23,41 @@ from models.session import make_sessions
 from runtime.settings import Settings
 
 PASSWORD = "correct horse"
+ADOPTION_WAIT_S = 20
 
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
     """The application with its first superadmin and its games, reconciled with the gate."""
+    set_up(settings)
+    with running(settings) as made:
+        # Its own thread adopts the gate, and then rests until it is woken.
+        deadline = time.monotonic() + ADOPTION_WAIT_S
+        while served(made).res.gate.identity is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield made
+
+
+def set_up(settings: Settings) -> None:
+    """What `drawbreak setup` does: the first superadmin and the games."""
     sessions = make_sessions(settings.database_url, pool_size=1)
     ensure_superadmin(sessions, PASSWORD)
     ensure_games(sessions)
     sessions.kw["bind"].dispose()
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Flask]:
+    """An application, with what it holds given back at the end."""
     made = create_app(settings)
-    reconcile(served(made).res)
-    yield made
-    close(made)
     res = served(made).res
-    res.sessions.kw["bind"].dispose()
-    if res.witness is not None:
-        res.witness.close()
+    try:
+        yield made
+    finally:
+        close(made)
+        res.sessions.kw["bind"].dispose()
+        if res.witness is not None:
+            res.witness.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -19,7 +20,9 @@ from schemathesis.specs.openapi.checks import (
 from actions.resources import Resources
 from api.errors import TABLE
 from models.session import make_sessions
-from tests.api.conftest import Caller, People, sale
+from runtime.process import free_port
+from runtime.settings import Settings
+from tests.api.conftest import PASSWORD, Caller, People, running, sale, set_up
 
 # Answered outside of the document: the page that shows it, and its files.
 UNDOCUMENTED = {"swagger_ui.show"}
@@ -145,3 +148,26 @@ def test_a_process_without_its_database_still_sells(
     assert (answer.status_code, answer.json["status"]) == (200, "degraded")
     assert seller("POST /v1/tickets", sale(draw_id, ("straight", "046", 100))).status_code == 201
     assert seller("GET /v1/me").json["code"] == "database_unavailable"
+
+
+def test_a_process_whose_redis_refuses_says_so_and_goes_on_living(settings: Settings) -> None:
+    set_up(settings)
+    gone = f"redis://127.0.0.1:{free_port()}/0"
+    with running(dataclasses.replace(settings, redis_url=gone, broker_url=gone)) as app:
+        nobody = Caller(app)
+        answer = nobody("GET /health/ready")
+        assert (answer.status_code, answer.json["status"]) == (503, "unavailable")
+        assert {found["name"]: found["ok"] for found in answer.json["dependencies"]} == {
+            "gate": False,
+            "database": True,
+            "broker": False,
+        }
+        login = nobody("POST /v1/auth/login", {"username": "superadmin", "password": PASSWORD})
+        caller = Caller(app, login.json["access_token"])
+        agent = {"username": "agent", "password": PASSWORD, "role": "agent", "credit_limit": 1_000}
+        assert caller("POST /v1/users", agent).status_code == 201
+        login = nobody("POST /v1/auth/login", {"username": "agent", "password": PASSWORD})
+        seller = Caller(app, login.json["access_token"])
+        sold = seller("POST /v1/tickets", sale("3D-20260105-1400", ("straight", "046", 100)))
+        assert (sold.status_code, sold.json["code"]) == (503, "intake_unavailable")
+        assert sold.headers["Retry-After"] == "1"

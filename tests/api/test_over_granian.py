@@ -16,13 +16,10 @@ from typing import Any
 
 import pytest
 
-from actions.games import ensure_games
-from actions.users import ensure_superadmin
 from api.bodies import BATCH_BYTES_MAX, BODY_BYTES_MAX
-from models.session import make_sessions
 from runtime.process import free_port, spawn_options
 from runtime.settings import Settings
-from tests.api.conftest import PASSWORD
+from tests.api.conftest import PASSWORD, set_up
 
 START_WAIT_S = 30
 
@@ -59,10 +56,7 @@ class Server:
 
 @pytest.fixture
 def server(settings: Settings, redis_url: str, tmp_path: Path) -> Iterator[Server]:
-    sessions = make_sessions(settings.database_url, pool_size=1)
-    ensure_superadmin(sessions, PASSWORD)
-    ensure_games(sessions)
-    sessions.kw["bind"].dispose()
+    set_up(settings)
     port = free_port()
     environ = os.environ | {
         "DATABASE_URL": settings.database_url,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from werkzeug.test import TestResponse
 from actions import users
 from api.bodies import BATCH_BYTES_MAX, BODY_BYTES_MAX
 from api.errors import TABLE, markdown
+from runtime.resp import ask
 from tests.api.conftest import Caller, People, sale
 
+REBUILD_WAIT_S = 30
 DRAW = "3D-20260105-1400"
 ID = "0190f7a2-7e1c-7abc-8def-0123456789ab"
 
@@ -213,6 +216,22 @@ def test_without_the_gate_a_sale_is_answered_at_once_and_the_gate_comes_back(
         assert answer.headers["Retry-After"] == "1"
         assert answer.json["retry_after"] == 1
     assert seller("POST /v1/tickets", body).status_code == 201
+
+
+def test_a_redis_that_lost_everything_is_rebuilt_and_sells_again(seller: Caller, draw_id: str, redis_url: str) -> None:
+    first = seller("POST /v1/tickets", sale(draw_id, ("straight", "046", 100)))
+    assert ask(redis_url, "FLUSHALL", "SYNC") == "+OK"
+    body = sale(draw_id, ("straight", "046", 100))
+    codes = []
+    deadline = time.monotonic() + REBUILD_WAIT_S
+    while (answer := seller("POST /v1/tickets", body)).status_code == 503 and time.monotonic() < deadline:
+        codes.append(answer.json["code"])
+        time.sleep(0.05)
+    assert set(codes) == {"intake_unavailable"}
+    assert answer.status_code == 201, answer.text
+    # The lost ticket was answered for: its serial is never issued again.
+    assert answer.json["serial"] > first.json["serial"] + 1
+    assert seller("POST /v1/tickets", body).json == answer.json
 
 
 def test_the_table_of_codes_in_the_docs_is_the_one_in_the_code(nobody: Caller, pytestconfig: pytest.Config) -> None:

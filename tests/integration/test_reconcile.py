@@ -118,7 +118,6 @@ def test_a_restarted_server_that_kept_everything_declares_no_gap(fragile: Lotter
     assert sell_on(fragile, draw, agent)["serial"] == 3
 
 
-@pytest.mark.faults
 def test_no_serial_is_issued_twice_after_the_append_only_file_lost_its_tail(
     fragile: Lottery, own_valkey: Valkey
 ) -> None:

@@ -34,9 +34,7 @@ def run(answer: object, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def refused(result: subprocess.CompletedProcess[str]) -> bool:
     line = result.stderr.strip()
-    return (
-        result.returncode == 1 and not result.stdout and line.startswith("NOT PROVEN: ") and "\n" not in line
-    )
+    return result.returncode == 1 and not result.stdout and line.startswith("NOT PROVEN: ") and "\n" not in line
 
 
 @pytest.mark.parametrize(("size", "index"), [(1, 0), (2, 1), (7, 6), (70, 0), (70, 65)])
@@ -53,9 +51,7 @@ def test_a_true_proof_holds_alone_and_inside_a_verify_answer(size: int, index: i
 def test_a_file_is_read_as_well_as_standard_input(tmp_path: Path) -> None:
     file = tmp_path / "answer.json"
     file.write_text(json.dumps(proof(5, 2)), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(file)], capture_output=True, check=False, timeout=60
-    )
+    done = subprocess.run([sys.executable, str(SCRIPT), str(file)], capture_output=True, check=False, timeout=60)
     assert done.returncode == 0
 
 

@@ -132,9 +132,7 @@ def test_a_draw_just_after_midnight_opens_the_evening_before_and_closes_on_the_d
 
 
 def test_cancelled_dates_have_no_draws_and_repeated_times_count_once() -> None:
-    due = due_draws(
-        date(2026, 12, 24), 3, times=(time(21), time(14), time(21)), cancelled_dates={date(2026, 12, 25)}
-    )
+    due = due_draws(date(2026, 12, 24), 3, times=(time(21), time(14), time(21)), cancelled_dates={date(2026, 12, 25)})
     assert due == [
         (date(2026, 12, 24), time(14)),
         (date(2026, 12, 24), time(21)),

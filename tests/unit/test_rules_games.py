@@ -29,10 +29,7 @@ RETURNS = {
 
 def bets(game: str) -> list[tuple[str, str]]:
     return [
-        (play, number)
-        for play in GAMES[game].plays
-        for number in outcomes(game)
-        if refusal(game, play, number) is None
+        (play, number) for play in GAMES[game].plays for number in outcomes(game) if refusal(game, play, number) is None
     ]
 
 

@@ -21,9 +21,7 @@ NUMBERS = {
 
 def payout(game: str, exposure: Exposure, outcome: str) -> int:
     """What an outcome costs, from the prizes themselves."""
-    return sum(
-        prize(game, TABLES[game], play, number, stake, outcome) for (play, number), stake in exposure.items()
-    )
+    return sum(prize(game, TABLES[game], play, number, stake, outcome) for (play, number), stake in exposure.items())
 
 
 def fits(game: str, limits: Limits, exposure: Exposure, bet: Line) -> bool:

@@ -131,9 +131,7 @@ def test_letters_of_other_scripts_do_not_turn_into_ours() -> None:
     assert normalize_code("ſ55R") == ""
 
 
-@pytest.mark.parametrize(
-    ("name", "serial"), [("3D-20261122-1400", 0), ("3D-20261122-1400", SERIAL_MAX + 1), ("x", 1)]
-)
+@pytest.mark.parametrize(("name", "serial"), [("3D-20261122-1400", 0), ("3D-20261122-1400", SERIAL_MAX + 1), ("x", 1)])
 def test_a_ticket_that_cannot_be_has_no_number(name: str, serial: int) -> None:
     with pytest.raises(ValueError, match=r"serial|name"):
         ticket_number(name, serial)
@@ -157,9 +155,7 @@ def test_the_leaf_is_the_tickets_canonical_line() -> None:
         "303EMB8-0000H-B|0198c0de-0000-7000-8000-000000000001|7|2026-11-22T05:54:59.123Z|"
         "3D straight 046 1000,3D rambolito 123 500|1500|accepted"
     )
-    assert (
-        leaf_text(TICKET, voided=True) == leaf_text(TICKET, voided=False).removesuffix("accepted") + "voided"
-    )
+    assert leaf_text(TICKET, voided=True) == leaf_text(TICKET, voided=False).removesuffix("accepted") + "voided"
     assert gap_leaf_text(TICKET.draw, 18, 1017) == "gap|3D-20261122-1400|18|1017"
     assert stake(TICKET.lines) == 1500
 

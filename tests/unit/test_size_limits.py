@@ -34,9 +34,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def python_files() -> list[Path]:
     found = (path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-    return sorted(
-        path for path in found if path.parts[0] not in NOT_OURS and not path.parts[0].startswith(".")
-    )
+    return sorted(path for path in found if path.parts[0] not in NOT_OURS and not path.parts[0].startswith("."))
 
 
 def functions(path: Path) -> Iterator[Function]:
