@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,8 +17,8 @@ from models.tickets import Closing, Gap, Void, waiting_dead_letters
 Placed = tuple[Position, bytes]
 
 
-def stored_records(session: Session, draw: Draw) -> Iterator[Placed]:
-    """Every record that was persisted, byte for byte as the gate wrote it, and the dead letters at their places."""
+def stored_records(session: Session, draw: Draw, position: Position) -> Iterator[Placed]:
+    """Every record up to the position, byte for byte as the gate wrote it, and the dead letters at their places."""
     opened = OpenRecord(round((draw.opened_at or draw.opens_at).timestamp() * 1000), draw.name)
     parts: list[Iterable[Placed]] = [
         [(Position(0, 1), opened.text().encode())],
@@ -27,12 +28,12 @@ def stored_records(session: Session, draw: Draw) -> Iterator[Placed]:
         _closing(session, draw),
         [(Position(d.serial, d.sub), d.record) for d in waiting_dead_letters(session, draw.id)],
     ]
-    return heapq.merge(*parts)
+    return takewhile(lambda placed: placed[0] <= position, heapq.merge(*parts))
 
 
 def count_stored(session: Session, draw: Draw, position: Position) -> int:
     """How many records the journal must hold up to the position."""
-    return count_records(session, draw.id, draw.date) + (1 if position >= (0, 1) else 0)
+    return count_records(session, draw.id, draw.date, *position) + (1 if position >= (0, 1) else 0)
 
 
 def stored_ids(session: Session, draw: Draw) -> Iterator[tuple[str, str]]:

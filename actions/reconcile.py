@@ -115,7 +115,7 @@ def _rebuild_draw(
         tail = [(Position(0, 1), OpenRecord(res.rebuild.now_ms(), draw.name).text().encode())]
     stored = count_stored(session, draw, position)
     if never_sold or res.rebuild.length(draw.name) != stored + len(tail):
-        copy = stored_records(session, draw) if position > (0, 0) else iter(())
+        copy = stored_records(session, draw, position) if position > (0, 0) else iter(())
         res.rebuild.rewrite(draw.name, chain(copy, tail))
         session.execute(insert(Restoration).values(draw_id=draw.id, generation=generation, records=stored))
     _declare_gap(res, session, draw, position, tail, witnessed, silent)

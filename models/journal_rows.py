@@ -179,14 +179,17 @@ def read_ids(session: Session, draw_id: int, day: Date) -> Iterator[tuple[str, i
     yield from ((row[0], row[1]) for row in rows)
 
 
-def count_records(session: Session, draw_id: int, day: Date) -> int:
-    """How many journal records of the draw the database holds in one form or another, the open record not counted."""
+def count_records(session: Session, draw_id: int, day: Date, serial: int, sub: int) -> int:
+    """How many journal records up to (serial, sub) the database holds in whatever form, but for the open record."""
     statement = text(
         """
-        SELECT (SELECT count(*) FROM tickets WHERE draw_date = :day AND draw_id = :draw)
-             + (SELECT count(*) FROM voids WHERE draw_id = :draw) + (SELECT count(*) FROM gaps WHERE draw_id = :draw)
-             + (SELECT count(*) FROM closings WHERE draw_id = :draw)
-             + (SELECT count(*) FROM dead_letters WHERE draw_id = :draw AND status = 'waiting')
+        SELECT (SELECT count(*) FROM tickets WHERE draw_date = :day AND draw_id = :draw AND serial <= :serial)
+             + (SELECT count(*) FROM voids WHERE draw_id = :draw AND (serial, sub) <= (:serial, :sub))
+             + (SELECT count(*) FROM gaps WHERE draw_id = :draw AND last_serial <= :serial)
+             + (SELECT count(*) FROM closings WHERE draw_id = :draw AND (serial, sub) <= (:serial, :sub))
+             + (SELECT count(*) FROM dead_letters
+                WHERE draw_id = :draw AND status = 'waiting' AND (serial, sub) <= (:serial, :sub))
         """
     )
-    return int(session.execute(statement, {"day": day, "draw": draw_id}).scalar_one())
+    values = {"day": day, "draw": draw_id, "serial": serial, "sub": sub}
+    return int(session.execute(statement, values).scalar_one())
