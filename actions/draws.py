@@ -136,7 +136,10 @@ def page(
 def _parsed(cursor: str) -> tuple[int, datetime, int]:
     try:
         rank, at, draw_id = cursor.split("_")
-        return int(rank), datetime.fromtimestamp(float(at)).astimezone(), int(draw_id)
+        place = (int(rank), int(draw_id))
+        if not (0 <= place[0] <= 1 and 0 <= place[1] < 2**31):
+            raise ValueError("no such place")
+        return place[0], datetime.fromtimestamp(float(at)).astimezone(), place[1]
     except (ValueError, OverflowError, OSError) as error:
         raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}]) from error
 

@@ -82,6 +82,9 @@ def _parsed(cursor: str | None) -> Cursor | None:
         return None
     try:
         at, draw_id, serial = cursor.split("_")
-        return datetime.fromtimestamp(float(at)).astimezone(), int(draw_id), int(serial)
+        place = (int(draw_id), int(serial))
+        if not (0 <= place[0] < 2**31 and 0 <= place[1] < 2**63):
+            raise ValueError("no such place")
+        return datetime.fromtimestamp(float(at)).astimezone(), *place
     except (ValueError, OverflowError, OSError) as error:
         raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}]) from error

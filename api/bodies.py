@@ -9,7 +9,6 @@ import marshmallow as ma
 import orjson
 from flask import Request, request
 from webargs.flaskparser import FlaskParser
-from werkzeug.datastructures import MultiDict
 
 from rules.errors import FieldError, Invalid, TooLarge, UnsupportedMediaType
 
@@ -83,11 +82,6 @@ class Parser(FlaskParser):
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
         return parse_json(read_body(BODY_BYTES_MAX))
-
-    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
-        """`?status=&date=` asks for nothing: empty parameters are as good as none."""
-        given = [(name, value) for name, value in req.args.items(multi=True) if value]
-        return self._makeproxy(MultiDict(given), schema)
 
     def handle_error(
         self,

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from api.fields import Day, Instant, Line, Minute, Page, centavos, list_of
+from api.fields import Answer, Day, Instant, Line, Minute, Page, centavos, list_of
 from rules.draws import DrawStatus
 from rules.games import GAMES, PLAYS
 
@@ -21,13 +21,18 @@ class PlayLimit(Schema):
     max = centavos(required=True, metadata={"description": "stake on one number, a rambolito's on its sorted number"})
 
 
-class NumberLeft(Schema):
+class PlayMax(Answer):
+    play = fields.String(required=True, validate=PLAY)
+    max = fields.Integer(required=True)
+
+
+class NumberLeft(Answer):
     play = fields.String(required=True, validate=PLAY)
     number = fields.String(required=True)
     left = fields.Integer(required=True)
 
 
-class DrawBody(Schema):
+class DrawBody(Answer):
     id = fields.String(required=True)
     game = fields.String(required=True, validate=GAME)
     date = fields.Date(required=True)
@@ -43,7 +48,7 @@ class DrawBody(Schema):
         required=True,
         metadata={"description": "paid per 1 staked"},
     )
-    limits = fields.List(fields.Nested(PlayLimit), required=True)
+    limits = fields.List(fields.Nested(PlayMax), required=True)
     payout_limit = fields.Integer(required=True, metadata={"description": "the most that any one outcome may cost"})
     sold_out = fields.List(fields.Nested(NumberLeft), required=True)
     now = fields.DateTime(metadata={"description": "the server's clock; left out of the ETag"})
@@ -98,21 +103,25 @@ class DrawnNumber(Schema):
     time = Minute(required=True)
 
 
-class Asked(Schema):
+class Asked(Answer):
     """How far something is that two persons decide."""
 
     status = fields.String(required=True)
     draw_id = fields.String(required=True)
+    reason = fields.String()
+    version = fields.Integer(metadata={"description": "of a confirmed result"})
+    result = fields.String(metadata={"description": "once confirmed"})
 
 
-class Step(Schema):
+class Step(Answer):
     name = fields.String(required=True)
     status = fields.String(required=True)
     started_at = fields.DateTime(required=True, allow_none=True)
     finished_at = fields.DateTime(required=True, allow_none=True)
 
 
-class Settlement(Schema):
+class Settlement(Answer):
+    draw_id = fields.String(required=True)
     status = fields.String(required=True)
     version = fields.Integer(required=True)
     steps = fields.List(fields.Nested(Step), required=True)
@@ -120,7 +129,7 @@ class Settlement(Schema):
     prizes = fields.Integer(required=True)
 
 
-class SealBody(Schema):
+class SealBody(Answer):
     tree_size = fields.Integer(required=True)
     merkle_root = fields.String(required=True, metadata={"description": "64 hex digits"})
     sealed_at = fields.DateTime(required=True)

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
 from rules.limits import LIMIT_MAX
 
@@ -124,8 +124,11 @@ class Minute(_Parsed):
         return time.fromisoformat(text)
 
 
-class NoFields(Schema):
-    """An object without fields."""
+class Answer(Schema):
+    """What an answer has at least; whoever reads it ignores what he does not know."""
+
+    class Meta:
+        unknown = INCLUDE
 
 
 class Page(Schema):
@@ -137,7 +140,7 @@ class Page(Schema):
 
 def list_of(schema: type[Schema]) -> type[Schema]:
     """The schema of a list's answer: {"items": […], "next": cursor or null}."""
-    return Schema.from_dict(
+    return Answer.from_dict(
         {
             "items": fields.List(fields.Nested(schema), required=True),
             "next": fields.String(required=True, allow_none=True),

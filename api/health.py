@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import fields
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions.resources import Resources
+from api.fields import Answer
 from api.operation import Blueprint, Caller, operation
 from api.served import Served, served
 from intake.gate_errors import Unreconciled
@@ -24,18 +25,18 @@ from rules.errors import IntakeUnavailable
 blueprint = Blueprint("health", __name__, url_prefix="/health", description="Probes")
 
 
-class Live(Schema):
+class Live(Answer):
     status = fields.String(required=True)
 
 
-class Dependency(Schema):
+class Dependency(Answer):
     name = fields.String(required=True)
     ok = fields.Boolean(required=True)
     matters = fields.Boolean(required=True, metadata={"description": "without it this process cannot sell"})
     detail = fields.String(required=True, allow_none=True)
 
 
-class Ready(Schema):
+class Ready(Answer):
     status = fields.String(required=True, metadata={"description": "ready, degraded or unavailable"})
     dependencies = fields.List(fields.Nested(Dependency), required=True)
     journal_lag = fields.Integer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from actions.users import PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, USERNAME
-from api.fields import Line, Whole, centavos, list_of, patterned
+from api.fields import Answer, Line, Whole, centavos, list_of, patterned
 from rules.rights import Role
 
 ROLES = [role.value for role in Role]
@@ -20,20 +20,20 @@ class Credentials(Schema):
     password = fields.String(required=True, validate=validate.Length(1, _CREDENTIAL_CHARACTERS_MAX))
 
 
-class UserName(Schema):
+class UserName(Answer):
     id = fields.Integer(required=True)
     username = fields.String(required=True)
     role = fields.String(required=True, validate=validate.OneOf(ROLES))
 
 
-class Login(Schema):
+class Login(Answer):
     access_token = fields.String(required=True)
     token_type = fields.String(required=True, validate=validate.Equal("Bearer"))
     expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
     user = fields.Nested(UserName, required=True)
 
 
-class WalletBody(Schema):
+class WalletBody(Answer):
     balance = fields.Integer(required=True)
     credit_limit = fields.Integer(required=True)
     available = fields.Integer(
@@ -74,6 +74,6 @@ class Load(Schema):
     note = Line(most=500, allow_none=True, load_default=None)
 
 
-class Loaded(Schema):
+class Loaded(Answer):
     entry_id = fields.Integer(required=True)
     balance = fields.Integer(required=True)

@@ -8,13 +8,15 @@ from typing import Any, Protocol
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from api.draw_schemas import GAME, PLAY, REASON_CHARACTERS_MAX
-from api.fields import Instant, Line, Page, Whole, list_of, patterned
+from api.fields import Answer, Instant, Line, Page, Whole, list_of, patterned
 from rules.errors import FieldError
 from rules.games import GAMES, PLAYS, refusal
 from rules.limits import LINES_MAX, STAKE_MAX, STAKE_UNIT, stake_refusal
 
 BATCH_TICKETS_MAX = 500
 NUMBER_CHARACTERS_MAX = 16
+# A code has 16 characters; people type dashes and spaces between them.
+CODE_CHARACTERS_MAX = 100
 # The canonical text of a uuid, in any case; kept in lower case. In OpenAPI ^ and $ stand for \A and \Z.
 UUID = r"\A[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z"
 DRAW_ID = r"\A[0-9A-Z]{1,4}-[0-9]{8}-[0-9]{4}\Z"
@@ -110,17 +112,23 @@ class SaleBody(Schema):
 
 
 class BatchBody(Schema):
-    tickets = fields.List(fields.Nested(SaleBody), required=True, validate=validate.Length(1, BATCH_TICKETS_MAX))
+    """A ticket that is none is refused alone, so that to the batch itself any item will do."""
+
+    tickets = fields.List(
+        fields.Raw(metadata={"anyOf": [{"$ref": "#/components/schemas/SaleBody"}, {}], "description": "as sent alone"}),
+        required=True,
+        validate=validate.Length(1, BATCH_TICKETS_MAX),
+    )
 
 
-class LineBody(Schema):
+class LineBody(Answer):
     game = fields.String(required=True, validate=GAME)
     play = fields.String(required=True, validate=PLAY)
     number = fields.String(required=True)
     stake = fields.Integer(required=True)
 
 
-class TicketBody(Schema):
+class TicketBody(Answer):
     """A ticket; `code` and `qr` only in answers to the agent who sold it."""
 
     number = fields.String(required=True)
@@ -145,7 +153,7 @@ class Receipt(TicketBody):
 TicketList = list_of(TicketBody)
 
 
-class ProblemBody(Schema):
+class ProblemBody(Answer):
     type = fields.String(required=True)
     title = fields.String(required=True)
     status = fields.Integer(required=True)
@@ -154,14 +162,14 @@ class ProblemBody(Schema):
     errors = fields.List(fields.Dict(keys=fields.String(), values=fields.String()), required=True)
 
 
-class BatchItem(Schema):
+class BatchItem(Answer):
     id = fields.String(required=True, allow_none=True, metadata={"description": "as it was sent"})
     status = fields.Integer(required=True, metadata={"description": "the HTTP status as if sent alone"})
     receipt = fields.Nested(Receipt)
     error = fields.Nested(ProblemBody)
 
 
-class BatchAnswer(Schema):
+class BatchAnswer(Answer):
     results = fields.List(fields.Nested(BatchItem), required=True)
 
 
@@ -169,7 +177,7 @@ class OfDraw(Schema):
     draw_id = patterned(DRAW_ID, example="3D-20261122-1400")
 
 
-class Cancelled(Schema):
+class Cancelled(Answer):
     status = fields.String(required=True, validate=validate.OneOf(["voided", "never_sold"]))
 
 
@@ -194,10 +202,10 @@ class TicketQuery(Page):
 
 
 class CodeQuery(Schema):
-    code = fields.String(load_default=None, validate=validate.Length(1, 100))
+    code = fields.String(load_default=None, validate=validate.Length(1, CODE_CHARACTERS_MAX))
 
 
-class Verified(Schema):
+class Verified(Answer):
     """A wrong code: `valid` false and nothing else."""
 
     valid = fields.Boolean(required=True)

@@ -17,6 +17,7 @@ from api.problems import document
 from api.sale import hex_of, read_batch, read_sale
 from api.served import served
 from api.ticket_schemas import (
+    CODE_CHARACTERS_MAX,
     UUID,
     BatchAnswer,
     BatchBody,
@@ -206,13 +207,13 @@ def void_ticket(res: Resources, actor: Actor, body: dict[str, str], number: str)
             "in": "header",
             "name": CODE_HEADER,
             "description": "the code, where it should stay out of addresses and logs",
-            "schema": {"type": "string", "maxLength": 100},
+            "schema": {"type": "string", "minLength": 1, "maxLength": CODE_CHARACTERS_MAX},
         }
     ],
 )
 def verify_ticket(res: Resources, _: None, query: dict[str, str | None], number: str) -> dict[str, Any]:
     """What became of a ticket, for whoever holds its code: as `code`, or in the header X-Ticket-Code."""
-    code = query["code"] or request.headers.get(CODE_HEADER)
-    if not code:
+    code = query["code"] or request.headers.get(CODE_HEADER, "")
+    if not 0 < len(code) <= CODE_CHARACTERS_MAX:
         raise errors.Invalid(errors=[{"path": "code", "message": f"the code, or the header {CODE_HEADER}"}])
     return verify.verify(res, number, code)

@@ -9,7 +9,6 @@ import json
 import sys
 import threading
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from demo.terminal import Book, Cutoffs, Terminal
 # Terminals poll the draws every 5 s at most; all of one process look at one answer.
 POLL_S = 5.0
 REPORT_S = 0.2
+CLOCK_READINGS = 3  # before the doors open, when nothing else delays an answer
 
 
 def main() -> int:
@@ -29,7 +29,8 @@ def main() -> int:
     callers = [Caller(job["port"], item["username"], item["password"]) for item in job["terminals"]]
     for caller in callers:
         caller.login()
-    _poll(callers[0], draws, cutoffs)
+    for _ in range(CLOCK_READINGS):
+        _poll(callers[0], draws, cutoffs)
     watcher = Caller(job["port"], job["terminals"][0]["username"], job["terminals"][0]["password"])
     terminals = [
         Terminal(caller, _counter(item), draws, cutoffs, _book(job, item), job["seed"])
@@ -78,15 +79,10 @@ def _keep_polling(caller: Caller, draws: list[str], cutoffs: Cutoffs) -> None:
 
 
 def _poll(caller: Caller, draws: list[str], cutoffs: Cutoffs) -> None:
-    """Takes the cutoffs, against the server's clock and not our own."""
     day = draws[0].split("-")[1]
-    asked = time.time()
+    asked_at = time.time()
     path = f"/v1/draws?game={draws[0].split('-')[0]}&date={day[:4]}-{day[4:6]}-{day[6:]}"
-    items = caller.must("GET", path)["items"]
-    middle = (asked + time.time()) / 2
-    for item in items:
-        ahead = datetime.fromisoformat(item["now"]).timestamp() - middle
-        cutoffs.at[item["id"]] = datetime.fromisoformat(item["cutoff_at"]).timestamp() - ahead
+    cutoffs.take(caller.must("GET", path)["items"], asked_at, time.time())
 
 
 if __name__ == "__main__":

@@ -85,8 +85,9 @@ def play(servers: Servers, people: People, day: Day, wanted: Wanted, screen: Scr
             sale.check()
             answered = sale.answered
             pace.take(sum(answered))
+            left = 0
             for place, draw in enumerate(day.draws):
-                left = asked[place] - late[place] - answered[place]
+                left += max(0, asked[place] - late[place] - answered[place])  # draws are sold one after the other
                 if draw.cutoff is None and left <= pace.per_second * SOLD_WITHIN_S:
                     day.call_cutoff(place)
                 screen.show(f"draw of {draw.time:%H:%M}", answered[place], asked[place], draw.stage)

@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +33,14 @@ class Cutoffs:
 
     def __init__(self) -> None:
         self.at: dict[str, float] = {}
+        self._clock = (float("inf"), 0.0)  # the quickest answer's seconds, and how far ahead its clock was
+
+    def take(self, draws: Sequence[dict[str, Any]], asked_at: float, answered_at: float) -> None:
+        """Draws as the API shows them. Of all its clock readings the one that took the shortest way counts."""
+        for draw in draws:
+            ahead = datetime.fromisoformat(draw["now"]).timestamp() - (asked_at + answered_at) / 2
+            self._clock = min(self._clock, (answered_at - asked_at, ahead))
+            self.at[draw["id"]] = datetime.fromisoformat(draw["cutoff_at"]).timestamp() - self._clock[1]
 
     def seconds_left(self, draw: str) -> float:
         return self.at.get(draw, float("inf")) - time.time()

@@ -62,7 +62,7 @@ def test_a_bad_draw_is_refused_by_field(people: People) -> None:
 
 
 def test_an_etag_covers_all_but_now(people: People, seller: Caller, draw_id: str) -> None:
-    for call in (f"GET /v1/draws/{draw_id}", "GET /v1/draws", "GET /v1/draws?status=open&date=&game=3D"):
+    for call in (f"GET /v1/draws/{draw_id}", "GET /v1/draws", "GET /v1/draws?status=open&game=3D"):
         first = seller(call)
         tag = first.headers["ETag"]
         again = seller(call, headers={"If-None-Match": tag})
@@ -81,7 +81,7 @@ def test_a_list_shows_the_time_and_takes_its_filters(people: People, draw_id: st
     assert [draw["id"] for draw in page["items"]] == [draw_id]
     assert datetime.fromisoformat(page["items"][0]["now"]) <= datetime.now(UTC)
     assert people.agent("GET /v1/draws?game=2D").json == {"items": [], "next": None}
-    for query in ("status=ajar", "date=x", "game=5D", "limit=0", "colour=red", "cursor=x"):
+    for query in ("status=ajar", "status=", "date=x", "date=", "game=5D", "limit=0", "colour=red", "cursor=x"):
         answer = people.agent(f"GET /v1/draws?{query}")
         assert (answer.status_code, answer.json["errors"][0]["path"]) == (422, query.partition("=")[0])
 

@@ -130,14 +130,14 @@ def test_everybody_sees_only_his_subtree(people: People) -> None:
 
 def test_a_list_is_read_page_by_page_newest_first(people: People) -> None:
     seen: list[int] = []
-    cursor = ""
+    more = ""
     while True:
-        page = people.superadmin(f"GET /v1/users?limit=2&cursor={cursor}").json
+        page = people.superadmin(f"GET /v1/users?limit=2{more}").json
         assert len(page["items"]) <= 2
         seen += [user["id"] for user in page["items"]]
         if page["next"] is None:
             break
-        cursor = page["next"]
+        more = f"&cursor={page['next']}"
     assert seen == sorted(seen, reverse=True)
     assert len(seen) == 6
 
