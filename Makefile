@@ -3,7 +3,10 @@
 PYTHON ?= python3
 
 # Read by the commands below when they are set: make run PORT=9000
-export PORT SUPERADMIN_PASSWORD VAR TICKETS TERMINALS SEED
+export PORT SUPERADMIN_PASSWORD VAR TICKETS TERMINALS SEED DRAW_RESULTS
+
+# Real results for the demo, if they lie beside the project; else the few that it brings with it.
+DRAW_RESULTS ?= $(wildcard ../shared/data/pcso_digit_results.csv)
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check

@@ -13,6 +13,10 @@ from structlog.typing import Processor
 LEVELS: tuple[str, ...] = ("debug", "info", "warning", "error", "critical")
 
 
+# Without the frames' variables: among them are passwords, tokens and codes.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
 def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
     """Send every log line of this process to `stream` (stderr) from `level` upwards, one of `LEVELS`.
 
@@ -25,7 +29,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        structlog.processors.dict_tracebacks,
+        _TRACEBACKS,
     )
     structlog.configure(
         processors=[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -31,6 +32,9 @@ TASK_MODULES = [
     "tasks.void_draw",
     "tasks.sweep",
 ]
+
+# A line for every tick and every task, five a second on an idle machine: Flower shows those.
+CHATTY_LOGGERS = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
 
 _log = structlog.get_logger()
 
@@ -67,6 +71,8 @@ app.config_from_object("celeryconfig")
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     configure_logging(Settings.from_env(os.environ).log_level)
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @worker_process_init.connect

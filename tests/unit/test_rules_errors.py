@@ -6,7 +6,7 @@ from rules.errors import PROBLEMS, Invalid, Problem, SlowDown, SoldOut
 
 
 def test_every_problem_has_a_code_and_a_message_of_its_own() -> None:
-    assert len(PROBLEMS) == len(Problem.__subclasses__())
+    assert len(PROBLEMS) == sum(kind.__module__ == "rules.errors" for kind in Problem.__subclasses__())
     assert len({problem.__doc__ for problem in PROBLEMS.values()}) == len(PROBLEMS)
     for code, problem in PROBLEMS.items():
         assert problem.code == code
