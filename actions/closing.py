@@ -9,7 +9,7 @@ from sqlalchemy import func, update
 
 from actions.resources import Resources
 from intake.gate_errors import DrawUnknown, Unreconciled
-from models.draws import Draw, Intent, advance, close_was_asked, draw_by_name, lock_draw, waiting_intents
+from models.draws import Draw, Intent, close_was_asked, draw_by_name, lock_draw, waiting_intents
 from models.gate_state import share_generation
 from rules.errors import CutoffPassed, Invalid, NoSuchDraw, WrongState
 
@@ -35,7 +35,7 @@ def ask_to_close(res: Resources, actor_id: int, name: str) -> None:
         draw = lock_draw(session, name)
         if draw is None:
             raise NoSuchDraw
-        if close_was_asked(session, draw.id):
+        if close_was_asked(session, draw.id) and draw.status not in ("voiding", "void"):
             return
         if draw.status != "open":
             raise WrongState(f"The draw is {draw.status}.")
@@ -76,32 +76,38 @@ def complete_intents(res: Resources, name: str) -> int:
         intents = waiting_intents(session, draw.id) if draw else []
     done = 0
     for intent in intents:
+        # The generation that is about to answer: another may be adopted before the answer is posted.
+        generation = res.gate.identity.generation if res.gate.identity else None
         if intent.kind == "close":
-            done += close_in_gate(res, name, asked=True) and _post(res, intent, "posted", {})
+            done += close_in_gate(res, name, asked=True) and _post(res, intent, generation, "posted", {})
         else:
-            done += _complete_cutoff(res, name, intent)
+            done += _complete_cutoff(res, name, intent, generation)
     return done
 
 
-def _complete_cutoff(res: Resources, name: str, intent: Intent) -> bool:
+def _complete_cutoff(res: Resources, name: str, intent: Intent, generation: int | None) -> bool:
     cutoff_at = datetime.fromisoformat(intent.payload["cutoff_at"])
     try:
         applied = res.gate.move_cutoff(name, str(intent.id), round(cutoff_at.timestamp() * 1000))
     except DrawUnknown:
         return False
     if not applied:
-        return _post(res, intent, "refused", {})
+        return _post(res, intent, generation, "refused", {})
     moved = {"cutoff_at": cutoff_at, "draws_at": datetime.fromisoformat(intent.payload["draws_at"])}
-    return _post(res, intent, "posted", moved)
+    return _post(res, intent, generation, "posted", moved)
 
 
-def _post(res: Resources, intent: Intent, status: str, values: dict[str, Any]) -> bool:
+def _post(res: Resources, intent: Intent, generation: int | None, status: str, values: dict[str, Any]) -> bool:
     """Posts an answered intent, if the gate's generation is still the one that answered; else it is asked again."""
     with res.sessions.begin() as session:
-        if share_generation(session) != (res.gate.identity.generation if res.gate.identity else None):
+        if share_generation(session) != generation:
             raise Unreconciled("the gate that answered this intent is no more")
+        # The draw's row before the intent's, as everywhere.
+        session.get_one(Draw, intent.draw_id, with_for_update=True)
         statement = update(Intent).where(Intent.id == intent.id, Intent.status == "asked")
         posted = session.execute(statement.values(status=status, done_at=func.now()).returning(Intent.id)).first()
         if posted and values:
-            advance(session, intent.draw_id, ["open"], "open", **values)
+            # Its close marker may have been persisted meanwhile: the cutoff was moved all the same.
+            live = Draw.id == intent.draw_id, Draw.status.in_(("open", "closed"))
+            session.execute(update(Draw).where(*live).values(values))
     return posted is not None

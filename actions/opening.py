@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from actions.resources import Resources
-from models.draws import Draw, Game, Position, advance, close_was_asked
+from models.draws import Draw, Game, Position, advance, close_was_asked, waiting_intents
 
 
 def open_in_database(res: Resources, draw_id: int) -> bool:
@@ -28,16 +28,14 @@ def open_in_database(res: Resources, draw_id: int) -> bool:
 def open_in_gate(res: Resources, draw_id: int) -> bool:
     """Lets the gate sell an open draw that it does not hold yet; safe to repeat. False: nothing was to be done.
 
-    Holds the position's lock, so that no rebuild runs meanwhile, and opens only what has never had a record and what
-    nobody has meant to close.
+    Holds the position's lock, so that no rebuild runs meanwhile, and opens only what has never had a record. What
+    somebody has meant to close opens latched, so that its close marker can be written.
     """
     with res.sessions.begin() as session:
         query = select(Position).where(Position.draw_id == draw_id).with_for_update(skip_locked=True)
         position = session.scalar(query)
         draw = session.get_one(Draw, draw_id)
         if position is None or draw.status != "open" or (position.serial, position.sub) != (0, 0):
-            return False
-        if close_was_asked(session, draw_id):
             return False
         return res.gate.open(draw.name, gate_fields(session, draw))
 
@@ -49,12 +47,18 @@ def gate_fields(session: Session, draw: Draw) -> dict[str, Any]:
     return {
         "id": draw.id,
         "opens_ms": to_ms(draw.opens_at),
-        "cutoff_ms": to_ms(draw.cutoff_at),
+        # An earlier cutoff that was asked for may have been answered already.
+        "cutoff_ms": min([to_ms(draw.cutoff_at), *_asked_cutoffs(session, draw.id)]),
         "latch": "" if draw.status == "open" and not close_was_asked(session, draw.id) else "closed",
         "stopped": "1" if draw.stopped else "0",
         **{f"limit_{name.removeprefix('stake_')}": amount for name, amount in draw.limits.items()},
         **{f"pay_{name}": pay for name, pay in draw.prize_table.items()},
     }
+
+
+def _asked_cutoffs(session: Session, draw_id: int) -> list[int]:
+    intents = [intent for intent in waiting_intents(session, draw_id) if intent.kind == "cutoff"]
+    return [to_ms(datetime.fromisoformat(intent.payload["cutoff_at"])) for intent in intents]
 
 
 def to_ms(instant: datetime) -> int:

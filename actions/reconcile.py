@@ -6,11 +6,12 @@ of the one row of `gate_state`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import chain
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from actions.journal_copy import count_stored, stored_ids, stored_records
@@ -27,13 +28,22 @@ from models.draws import Draw
 from models.draws import Position as PositionRow
 from models.gate_state import GateState, gate_state
 from models.people import User, Wallet
-from models.settlement import Restoration
 from models.tickets import Closing, Ticket, exposure_of, waiting_dead_letters
 from rules.tickets import Line
 
 GAP_SERIALS = 1_000  # far more than a server can have promised and lost in its last second
+LIVE = ("open", "closed", "voiding")  # draws whose journal is not in a seal yet
+TOUCH_RECORDS = 10_000
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the witnesses know: the highest id by draw's name, and the slots that stayed silent."""
+
+    witnessed: Mapping[str, Position]
+    silent: list[str]
 
 
 def reconcile(res: Resources) -> bool:
@@ -55,12 +65,13 @@ def reconcile(res: Resources) -> bool:
             adopted, rebuilt = server, False  # another process was faster
         else:
             state.generation += 1
-            _rebuild(res, session, state.generation, witnessed, silent)
+            mark = res.rebuild.fence()
+            _rebuild(res, session, Evidence(witnessed, silent))
             state.run_id, state.replid, state.reconciled_at = server.run_id, server.replid, func.now()
             adopted, rebuilt = server._replace(generation=state.generation), True
             # Still under the lock, or a second reconciler would rebuild what sells already. Nobody sells on a
             # generation that is not committed: it is adopted from the database only.
-            if res.rebuild.switch_on(state.generation) != adopted:
+            if res.rebuild.switch_on(mark, state.generation) != adopted:
                 raise Unreconciled("the server changed while it was being rebuilt")
     res.rebuild.load_scripts()
     res.adopt(adopted)
@@ -71,21 +82,18 @@ def _identity(state: GateState) -> ServerIdentity:
     return ServerIdentity(state.run_id or "", state.replid or "", state.generation)
 
 
-def _rebuild(
-    res: Resources, session: Session, generation: int, witnessed: Mapping[str, Position], silent: list[str]
-) -> None:
-    res.rebuild.fence()
-    positions = session.scalars(
-        select(PositionRow)
+def _rebuild(res: Resources, session: Session, evidence: Evidence) -> None:
+    rows = session.execute(
+        select(PositionRow, Draw)
         .join(Draw, Draw.id == PositionRow.draw_id)
-        .where(Draw.status.in_(("open", "closed", "voiding")))
+        .where(Draw.status.in_(LIVE))
         .order_by(PositionRow.draw_id)
         .with_for_update(of=PositionRow)
     ).all()
+    res.rebuild.forget_others({draw.name for _, draw in rows})
     spent: dict[int, int] = {}
-    for position in positions:
-        draw = session.get_one(Draw, position.draw_id)
-        image = _rebuild_draw(res, session, draw, position, generation, witnessed.get(draw.name), silent)
+    for position, draw in rows:
+        image = _rebuild_draw(res, session, draw, position, evidence)
         for agent_id, stake in image.spent.items() if image else ():
             spent[agent_id] = spent.get(agent_id, 0) + stake
     wallets = session.execute(select(Wallet, User.status).join(User, User.id == Wallet.user_id)).all()
@@ -93,69 +101,70 @@ def _rebuild(
         (w.user_id, w.balance + w.credit_limit - spent.get(w.user_id, 0), w.outbox_seq, status == "suspended")
         for w, status in wallets
     )
-    _log.warning("gate_rebuilt", generation=generation, draws=len(positions), wallets=len(wallets), silent_slots=silent)
+    _log.warning("gate_rebuilt", draws=len(rows), wallets=len(wallets), silent_slots=evidence.silent)
 
 
 def _rebuild_draw(
-    res: Resources,
-    session: Session,
-    draw: Draw,
-    row: PositionRow,
-    generation: int,
-    witnessed: Position | None,
-    silent: list[str],
+    res: Resources, session: Session, draw: Draw, row: PositionRow, evidence: Evidence
 ) -> DrawImage | None:
     """One draw's keys from the database, its journal's tail and a gap where something was lost."""
     position = Position(row.serial, row.sub)
-    tail = res.rebuild.tail(draw.name, position)
-    never_sold = not tail and position == (0, 0)
-    if never_sold and not silent and witnessed is None:
-        return None  # the gate has never held it, or nobody has been answered: opening comes as usual
+    witnessed = evidence.witnessed.get(draw.name)
+    never_sold = position == (0, 0) and next(res.rebuild.tail(draw.name, position), None) is None
     if never_sold:
-        tail = [(Position(0, 1), OpenRecord(res.rebuild.now_ms(), draw.name).text().encode())]
-    stored = count_stored(session, draw, position)
-    if never_sold or res.rebuild.length(draw.name) != stored + len(tail):
-        copy = stored_records(session, draw, position) if position > (0, 0) else iter(())
-        res.rebuild.rewrite(draw.name, chain(copy, tail))
-        session.execute(insert(Restoration).values(draw_id=draw.id, generation=generation, records=stored))
-    _declare_gap(res, session, draw, position, tail, witnessed, silent)
-    image = _image(session, draw, row, tail)
+        if witnessed is None and not evidence.silent:
+            return None  # the gate has never held it, or nobody has been answered: opening comes as usual
+        opened = OpenRecord(res.rebuild.now_ms(), draw.name).text().encode()
+        res.rebuild.rewrite(draw.name, [(Position(0, 1), opened, False)])
+    image = _image(session, draw, row)
+    tail_records = 0
+    for place, raw in res.rebuild.tail(draw.name, position):
+        image.add(place, raw, lines_of_ticket=lambda serial: _lines(session, draw, serial))
+        tail_records += 1
+        if tail_records % TOUCH_RECORDS == 0:
+            session.execute(text("SELECT 1"))  # a long tail must not look like a transaction left open
+    if res.rebuild.length(draw.name) != count_stored(session, draw, position) + tail_records:
+        res.rebuild.rewrite(draw.name, _completed(res, session, draw, position))
+    _declare_gap(res, draw, image, witnessed, evidence.silent)
+    latch, last_ms = res.rebuild.surviving(draw.name)
+    image.last_ms = max(image.last_ms, last_ms)
     fields = gate_fields(session, draw)
-    if image.marker is not None:
-        fields["latch"] = "closed"
+    # What was closed stays closed, whoever closed it: the gate's own latch outlives every rebuild.
+    fields["latch"] = fields["latch"] or latch or ("closed" if image.marker is not None else "")
     res.rebuild.write_draw(image, fields, stored_ids(session, draw))
     return image
 
 
-def _declare_gap(
-    res: Resources,
-    session: Session,
-    draw: Draw,
-    position: Position,
-    tail: list[tuple[Position, bytes]],
-    witnessed: Position | None,
-    silent: list[str],
-) -> None:
+def _completed(
+    res: Resources, session: Session, draw: Draw, position: Position
+) -> Iterator[tuple[Position, bytes, bool]]:
+    """The journal with what it lacks from the database. What it still holds is kept, or a seal would compare the
+    database with itself."""
+    held = res.rebuild.held(draw.name, position)
+    stored = ((place, raw, True) for place, raw in stored_records(session, draw, position))
+    last = None
+    for entry in heapq.merge(held, stored, key=lambda entry: entry[0]):  # stable: the journal's own comes first
+        if entry[0] != last:
+            yield entry
+        last = entry[0]
+    for place, raw in res.rebuild.tail(draw.name, position):
+        yield place, raw, False
+
+
+def _declare_gap(res: Resources, draw: Draw, image: DrawImage, witnessed: Position | None, silent: list[str]) -> None:
     """Jumps ahead of every serial that may have been answered for and is not here."""
-    top = tail[-1][0] if tail else position
-    finished = session.get(Closing, draw.id) is not None or (tail and tail[-1][1].startswith(b"z|"))
-    if finished or not (silent or (witnessed and witnessed > top)):
+    if image.marker is not None or not (silent or (witnessed and witnessed > image.top)):
         return
-    last = max(top.serial, witnessed.serial if witnessed else 0) + GAP_SERIALS
-    gap = GapRecord(res.rebuild.now_ms(), top.serial + 1, last)
-    res.rebuild.append(draw.name, Position(last, 0), gap.text().encode())
-    tail.append((Position(last, 0), gap.text().encode()))
-    _log.error(
-        "gap_declared",
-        draw=draw.name,
-        first=gap.first,
-        last=gap.last,
-        witnessed=str(witnessed),
-        silent=silent,
-    )
+    last = max(image.top.serial, witnessed.serial if witnessed else 0) + GAP_SERIALS
+    gap = GapRecord(res.rebuild.now_ms(), image.top.serial + 1, last)
+    raw = gap.text().encode()
+    res.rebuild.append(draw.name, Position(last, 0), raw)
+    image.add(Position(last, 0), raw, lines_of_ticket=lambda _: ())
+    _log.error("gap_declared", draw=draw.name, first=gap.first, last=gap.last, witnessed=str(witnessed), silent=silent)
 
 
-def _image(session: Session, draw: Draw, row: PositionRow, tail: list[tuple[Position, bytes]]) -> DrawImage:
+def _image(session: Session, draw: Draw, row: PositionRow) -> DrawImage:
+    """The draw as far as its position, with the dead letters that keep their places."""
     sums = {"tickets": row.tickets, "stake": row.stake, "voids": row.voids, "voided_stake": row.voided_stake}
     exposure = {field(draw.game, play, key): stake for (play, key), stake in exposure_of(session, draw.id).items()}
     image = DrawImage(draw.name, Position(row.serial, row.sub), sums, exposure)
@@ -169,9 +178,9 @@ def _image(session: Session, draw: Draw, row: PositionRow, tail: list[tuple[Posi
     closing = session.get(Closing, draw.id)
     if closing is not None:
         image.marker = Position(closing.serial, closing.sub)
-    letters = [(Position(d.serial, d.sub), d.record) for d in waiting_dead_letters(session, draw.id)]
-    for place, raw in [*letters, *tail]:
-        image.add(place, raw, lines_of_ticket=lambda serial: _lines(session, draw, serial))
+    for letter in waiting_dead_letters(session, draw.id):
+        place = Position(letter.serial, letter.sub)
+        image.add(place, letter.record, lines_of_ticket=lambda serial: _lines(session, draw, serial))
     return image
 
 

@@ -15,7 +15,7 @@ from intake.rebuild import Rebuild
 from intake.replication import Replication
 from intake.scripts import read_scripts
 from intake.witness import Witness
-from models.session import make_sessions
+from models.session import POOL_WAIT_S, make_sessions
 from runtime.clock import Clock
 from runtime.settings import Settings
 
@@ -55,9 +55,19 @@ class Resources:
 
 
 def open_resources(
-    settings: Settings, publisher: Publisher, clock: Clock, *, connections: int, witness: bool
+    settings: Settings,
+    publisher: Publisher,
+    clock: Clock,
+    *,
+    connections: int,
+    witness: bool,
+    sql_connections: int | None = None,
+    sql_wait_s: float = POOL_WAIT_S,
 ) -> Resources:
-    """Connects lazily: nothing is asked of any server here. `connections`: the most at a time to each of them."""
+    """Connects lazily: nothing is asked of any server here. `connections`: the most at a time to each of them.
+
+    `sql_connections`: the most to PostgreSQL, if that is to be fewer; who finds them all taken waits `sql_wait_s`.
+    """
     scripts = read_scripts()
     replication = Replication(settings.replicas, settings.replica_wait_ms)
     slot = Witness(settings.witness_dir) if witness else None
@@ -73,7 +83,7 @@ def open_resources(
     drain_client = make_client(settings.redis_url, timeout_s=DRAIN_TIMEOUT_S, connections=connections)
     return Resources(
         settings=settings,
-        sessions=make_sessions(settings.database_url, pool_size=connections),
+        sessions=make_sessions(settings.database_url, pool_size=sql_connections or connections, pool_wait_s=sql_wait_s),
         gate=gates[0],
         journal=Journal(drain_client, replication),
         rebuild=Rebuild(drain_client, scripts),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from actions.receipts import receipt, ticket_of
 from actions.resources import Resources
@@ -14,6 +18,7 @@ from models.draws import draw_by_name
 from rules.errors import (
     CutoffPassed,
     DrawNotOpen,
+    IdCancelled,
     IdConflict,
     IntakeUnavailable,
     NoSuchDraw,
@@ -32,22 +37,18 @@ def sell(res: Resources, draw: str, sale: Sale) -> tuple[dict[str, Any], bool]:
 
 
 def sell_batch(res: Resources, items: Sequence[tuple[str, Sale]]) -> list[Outcome]:
-    """Sells in order, each ticket as if sent alone; the tickets of one draw share a round trip."""
-    outcomes: list[Outcome] = [IntakeUnavailable(retry_after=1)] * len(items)
-    by_draw: dict[str, list[int]] = {}
-    for index, (draw, _) in enumerate(items):
-        by_draw.setdefault(draw, []).append(index)
-    for draw, indexes in by_draw.items():
-        sales = [items[index][1] for index in indexes]
+    """Sells in order, each ticket as if sent alone; neighbours of one draw share a round trip."""
+    outcomes: list[Outcome] = []
+    for draw, run in groupby(items, key=lambda item: item[0]):
+        sales = [sale for _, sale in run]
         try:
             answers = res.gate.sell(draw, sales)
         except IntakeUnavailable as problem:
-            outcomes = [problem if index in set(indexes) else outcome for index, outcome in enumerate(outcomes)]
+            outcomes += [problem] * len(sales)
             continue
         if any(isinstance(answer, Held) and answer.ring for answer in answers):
             res.doorbell.ring("tickets.persist", draw)
-        for index, sale, answer in zip(indexes, sales, answers, strict=True):
-            outcomes[index] = _outcome(res, draw, sale, answer)
+        outcomes += [_outcome(res, draw, sale, answer) for sale, answer in zip(sales, answers, strict=True)]
     return outcomes
 
 
@@ -59,6 +60,9 @@ def _outcome(res: Resources, draw: str, sale: Sale, answer: Held | Problem | Dra
             return _of_archived_draw(res, draw, sale)
         except Problem as problem:
             return problem
+        except (OperationalError, InterfaceError, PoolTimeout):
+            # Only the database knows this draw. The other tickets of a batch keep their own answers.
+            return IntakeUnavailable(retry_after=1)
     status = "voided" if answer.state else "accepted"
     return receipt(res.settings.code_key, ticket_of(draw, answer), status), answer.replayed
 
@@ -72,12 +76,12 @@ def _of_archived_draw(res: Resources, draw: str, sale: Sale) -> Outcome:
     found = find_by_id(res, draw, sale.id)
     if found is not None:
         return _repeated(res, sale, found)
-    if row.opened_at is None and row.cutoff_at > res.clock.now():
-        raise DrawNotOpen
-    raise CutoffPassed
+    raise DrawNotOpen if row.cutoff_at > res.clock.now() else CutoffPassed
 
 
 def _repeated(res: Resources, sale: Sale, found: Found) -> Outcome:
+    if found.cancelled:
+        raise IdCancelled
     if found.ticket.agent_id != sale.agent_id or found.ticket.lines != sale.lines:
         raise IdConflict
     return receipt(res.settings.code_key, found.ticket, found.status), True

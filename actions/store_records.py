@@ -31,7 +31,7 @@ from models.draws import Draw
 from models.draws import Position as PositionRow
 from models.ledger import post
 from models.people import add_to_balances, lock_wallets
-from models.tickets import DeadLetter, lines_of, ticket_by_serial
+from models.tickets import DeadLetter, Void, lines_of, ticket_by_serial
 from rules.tickets import Line
 
 DEAD_LETTERS_MAX = 10  # in one batch; more than that is not bad records but something wrong with us
@@ -127,7 +127,8 @@ def _store_halving(session: Session, draw: Draw, items: list[Item], held: set[in
         if reason is None:
             raise
         if len(items) == 1:
-            held.add(items[0].position.serial)
+            if items[0].position.sub == 0:
+                held.add(items[0].position.serial)  # a refused ticket: its voids wait with it
             return [Refused(items[0].position, items[0].raw, *reason)]
         middle = len(items) // 2
         refused = _store_halving(session, draw, items[:middle], held, sums)
@@ -210,7 +211,15 @@ def _store_void(
         "ms": record.made_ms,
         "reason": record.reason,
     }
-    if journal_rows.insert_void(session, draw.id, row) and record.stake:
+    if not journal_rows.insert_void(session, draw.id, row):
+        stored = session.get_one(Void, (draw.id, position.serial, position.sub))
+        if (stored.ticket_id.hex, stored.ticket_serial, stored.stake) != (
+            record.id,
+            row["ticket_serial"],
+            record.stake,
+        ):
+            raise Differs(f"void {position} in the journal is not the void {position} of the database")
+    elif record.stake:
         lines = lines_of_ticket(session, draw, record.ticket_serial, batch)
         if sum(line.stake for line in lines) != record.stake:
             raise Differs(f"void {position} gives back another stake than ticket {record.ticket_serial} took")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,9 +13,10 @@ from sqlalchemy.orm import Session
 
 from actions.resources import Resources
 from actions.stored_tickets import as_tickets, statuses, voided_serials
+from actions.subtree import acting
 from actions.tickets import shown
 from models.draws import Draw, draw_by_name
-from models.people import User, subtree_user
+from models.people import subtree_user
 from models.tickets import Cursor, TicketFilter, tickets_page
 from models.tickets import Ticket as StoredTicket
 from rules.errors import Invalid, NoSuchDraw, NotFound
@@ -22,6 +24,7 @@ from rules.tickets import Ticket
 
 READ_PER_ITEM = 4  # rows read for each item wanted, where the status can only be told after reading
 SEES_EVERYTHING = ("superadmin", "operator")
+_CURSOR = re.compile(r"\A([0-9]{1,12}\.[0-9]{6})_([0-9]{1,10})_([0-9]{1,19})\Z")  # as _cursor writes it
 
 
 def page(
@@ -34,7 +37,10 @@ def page(
     cursor: str | None = None,
     wanted: TicketFilter | None = None,
 ) -> dict[str, Any]:
-    """{"items", "next"} of the actor's subtree. Raises Invalid (cursor), NotFound (agent outside), NoSuchDraw."""
+    """{"items", "next"} of the actor's subtree.
+
+    Raises TokenRevoked, Invalid (cursor), NotFound (agent outside), NoSuchDraw.
+    """
     with res.sessions() as session:
         wanted = _narrowed(session, actor_id, draw, wanted or TicketFilter())
         size = limit + 1 if status is None else limit * READ_PER_ITEM
@@ -49,7 +55,7 @@ def page(
 
 
 def _narrowed(session: Session, actor_id: int, draw: str | None, wanted: TicketFilter) -> TicketFilter:
-    actor = session.get_one(User, actor_id)
+    actor = acting(session, actor_id)
     if actor.role not in SEES_EVERYTHING:
         wanted = replace(wanted, below=actor_id)
     if wanted.agent_id is not None and subtree_user(session, actor, wanted.agent_id) is None:
@@ -81,10 +87,12 @@ def _parsed(cursor: str | None) -> Cursor | None:
     if cursor is None:
         return None
     try:
-        at, draw_id, serial = cursor.split("_")
-        place = (int(draw_id), int(serial))
-        if not (0 <= place[0] < 2**31 and 0 <= place[1] < 2**63):
+        found = _CURSOR.match(cursor)
+        if found is None:
+            raise ValueError("no cursor")
+        place = (int(found[2]), int(found[3]))
+        if not (place[0] < 2**31 and place[1] < 2**63):
             raise ValueError("no such place")
-        return datetime.fromtimestamp(float(at)).astimezone(), *place
+        return datetime.fromtimestamp(float(found[1])).astimezone(), *place
     except (ValueError, OverflowError, OSError) as error:
         raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}]) from error

@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 from actions.receipts import receipt, ticket_of
 from actions.resources import Resources
 from actions.stored_tickets import UNSEALED, as_tickets, statuses, voided_serials
+from actions.subtree import acting
 from intake.gate import Held
-from intake.gate_errors import DrawUnknown
+from intake.gate_errors import DrawUnknown, Unreconciled
 from models.draws import Draw, draw_by_name
-from models.people import User, subtree_user
+from models.draws import Position as PositionRow
+from models.people import subtree_user
 from models.tickets import Ticket as StoredTicket
 from models.tickets import ticket_by_id, ticket_by_serial, voids_of_id
 from rules.errors import IdCancelled, IntakeUnavailable, NoSuchDraw, NotFound
@@ -21,11 +23,12 @@ from rules.tickets import Ticket, parse_number
 
 
 class Found(NamedTuple):
-    """A ticket with its status; `held` while the gate has it."""
+    """A ticket with its status; `held` while the gate has it, `cancelled` if its id is dead."""
 
     ticket: Ticket
     status: str
     held: Held | None
+    cancelled: bool = False
 
 
 def find_by_id(res: Resources, draw: str, ticket_id: str) -> Found | None:
@@ -67,7 +70,7 @@ def by_number(res: Resources, actor_id: int, number: str) -> dict[str, Any]:
     if found is None:
         raise NotFound
     with res.sessions() as session:
-        actor = session.get_one(User, actor_id)
+        actor = acting(session, actor_id)
         if subtree_user(session, actor, found.ticket.agent_id) is None:
             raise NotFound
     return shown(res, actor_id, found.ticket, found.status)
@@ -92,15 +95,16 @@ def _from_gate(res: Resources, draw: str, held: Held) -> Found:
                 status = statuses(session, row, [held.serial], voided)[held.serial]
     except OperationalError:
         pass  # without the database nothing has been settled since we could last look
-    return Found(ticket_of(draw, held), status, held)
+    return Found(ticket_of(draw, held), status, held, held.state == "c")
 
 
 def _stored_by_id(res: Resources, draw: str, ticket_id: str) -> Found | None:
     with res.sessions() as session:
-        row = _archived_draw(session, draw)
+        row = _archived_draw(res, session, draw)
         stored = ticket_by_id(session, row.id, row.date, ticket_id)
         if stored is not None:
-            return _found(session, row, stored)
+            dead = any(void.kind == "cancel" for void in voids_of_id(session, row.id, ticket_id))
+            return _found(session, row, stored)._replace(cancelled=dead)
         if voids_of_id(session, row.id, ticket_id):
             raise IdCancelled
     return None
@@ -109,19 +113,27 @@ def _stored_by_id(res: Resources, draw: str, ticket_id: str) -> Found | None:
 def _stored_by_serial(res: Resources, draw: str, serial: int) -> Found | None:
     with res.sessions() as session:
         try:
-            row = _archived_draw(session, draw)
+            row = _archived_draw(res, session, draw)
         except NoSuchDraw:
             return None
         stored = ticket_by_serial(session, row.id, row.date, serial)
         return None if stored is None else _found(session, row, stored)
 
 
-def _archived_draw(session: Session, name: str) -> Draw:
-    """The draw, if the database knows all of its tickets. An open draw that the gate lacks is about to open there."""
+def _archived_draw(res: Resources, session: Session, name: str) -> Draw:
+    """The draw, if the database knows all of its tickets.
+
+    A live draw that the gate lacks is about to open there; one that has sold already was lost there, and only a rebuild
+    brings it back.
+    """
     row = draw_by_name(session, name)
     if row is None:
         raise NoSuchDraw
     if row.status in ("open", "closed", "voiding") and row.opened_at is not None:
+        position = session.get(PositionRow, row.id)
+        if position is not None and (position.serial, position.sub) > (0, 0):
+            res.rebuild.fence()
+            raise Unreconciled("the gate lacks a draw that has sold")
         raise IntakeUnavailable(retry_after=1)
     return row
 

@@ -76,6 +76,7 @@ class Seen:
 
     voids: dict[int, int] = field(default_factory=dict)  # stake given back by the voided ticket's serial
     marker: tuple[Position, CloseRecord] | None = None
+    restored: int = 0  # leaves that a rebuild wrote back from the database: they have one source only
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Comparison:
 
     stored: Side
     gaps: Gaps
+    restored: int
     difference: dict[str, Any] | None
 
 
@@ -118,7 +120,7 @@ def compare(res: Resources, session: Session, draw: Draw, position: PositionRow,
         "sums": stored.counts == _counts(position),
     }
     if all(checks.values()):
-        return Comparison(stored, gaps, None)
+        return Comparison(stored, gaps, seen.restored, None)
     report = {
         "failed": [name for name, passed in checks.items() if not passed],
         "differing": differing,
@@ -126,7 +128,7 @@ def compare(res: Resources, session: Session, draw: Draw, position: PositionRow,
         "voids": _voids_shown(seen.voids, voided),
         **_counts_shown(journal, stored, seen, closing, position),
     }
-    return Comparison(stored, gaps, report)
+    return Comparison(stored, gaps, seen.restored, report)
 
 
 def _counts_shown(journal: Side, stored: Side, seen: Seen, closing: Closing, position: PositionRow) -> dict[str, Any]:
@@ -140,7 +142,8 @@ def _counts_shown(journal: Side, stored: Side, seen: Seen, closing: Closing, pos
 
 def _journal_leaves(res: Resources, draw: str, voided: Container[int], seen: Seen) -> Iterator[Leaf]:
     """Leaves from the journal in serial order; `voided` is the database's word, to be held against `seen`."""
-    for place, raw in res.journal.all(draw):
+    for place, raw, back in res.journal.entries(draw):
+        seen.restored += back and place.sub == 0
         try:
             record = decode(raw)
         except BadRecord:

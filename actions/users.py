@@ -32,6 +32,8 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # Only administrators stand high enough to be above an operator, who reads as much as they do.
 _ABOVE_OPERATORS = frozenset({Role.SUPERADMIN, Role.ADMIN})
 _BELOW_THEIR_LIKE = frozenset({Role.SUPERADMIN, Role.COORDINATOR})
+# A credit limit is the house's money: who loads out of his own wallet would make it out of nothing.
+_GIVE_CREDIT_LIMITS = frozenset({Role.SUPERADMIN, Role.ADMIN})
 
 
 def ensure_superadmin(sessions: sessionmaker[Session], password: str) -> bool:
@@ -73,7 +75,7 @@ def create_user(res: Resources, actor_id: int, data: Mapping[str, Any]) -> dict[
     """Makes a user below the actor, or below `parent_id` in his subtree, with a wallet and its account.
 
     `data`: username, password, role; maybe parent_id, full_name, phone, address, commission_bp, credit_limit
-    (centavos). Raises Forbidden, NotFound (parent), Invalid, UsernameTaken.
+    (centavos, above 0 from administrators only). Raises Forbidden, NotFound (parent), Invalid, UsernameTaken.
     """
     role = Role(data["role"])
     _check_password(data["password"])
@@ -82,6 +84,8 @@ def create_user(res: Resources, actor_id: int, data: Mapping[str, Any]) -> dict[
             actor = acting(session, actor_id)
             if not may_create(Role(actor.role), role):
                 raise Forbidden
+            if data.get("credit_limit") and Role(actor.role) not in _GIVE_CREDIT_LIMITS:
+                raise Forbidden("Only administrators give a credit limit; load from your own wallet instead.")
             parent = _parent(session, actor, data.get("parent_id"), role)
             user = _add(session, parent, data)
             body = _bodies(session, [user])[0]

@@ -28,12 +28,20 @@ def list_self(res: Resources) -> None:
 
 
 def answer(res: Resources) -> bool:
-    """Answers the newest round with what this slot knows; False if it was answered already. Cheap: two short reads."""
+    """Answers the newest round with what this slot knows, and stops this process's gate until it has reconciled.
+
+    False: there was nothing to answer. Cheap: two short reads.
+    """
     if res.witness is None:
         return False
     with res.sessions.begin() as session:
         round_ = gate_state(session).round
         if res.witness.slot not in silent_slots(session, round_):
+            return False
+        # Whoever asks is about to rebuild. From here on nothing is answered on the old generation, and what was
+        # answered by the gate already is noted before it is told.
+        res.gate.adopt(None)
+        if not res.witness.wait_for_calls(SILENCE_S):
             return False
         answer_round(session, res.witness.slot, round_, dict(res.witness.all()))
         return True
@@ -42,15 +50,16 @@ def answer(res: Resources) -> bool:
 def gather(res: Resources) -> tuple[dict[str, Position], list[str]]:
     """(highest witnessed id by draw, slots that stayed silent), asked now.
 
-    The slots of this machine are read from their files, also those whose process was killed; the others have
-    SILENCE_S to answer.
+    Slots whose process is gone are read from their files; living processes have SILENCE_S to answer.
     """
+    list_self(res)
     here = read_folder(res.witness_folder)
     with res.sessions.begin() as session:
         round_ = ask_witnesses(session)
         for slot, seen in here.items():
             list_slot(session, slot)
             answer_round(session, slot, round_, dict(seen))
+    answer(res)
     deadline = time.monotonic() + SILENCE_S
     while True:
         with res.sessions() as session:

@@ -10,19 +10,27 @@ from actions.resources import Resources, open_resources
 from api import documents, draws, health, hooks, people, problems, results, tickets
 from api.background import Background
 from api.bodies import BATCH_BYTES_MAX
+from api.fields import DigitsConverter
 from api.probes import BrokerProbe
 from api.served import NAME, Served, served
 from api.tokens import Tokens
-from intake.doorbell import producer
+from intake.doorbell import Publisher, producer
 from runtime.clock import Clock
 from runtime.settings import Settings
+
+SQL_CONNECTIONS_MIN = 4
+THREADS_PER_SQL_CONNECTION = 3
+SQL_WAIT_S = 0.5
 
 
 def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
     """The application, its background threads running; `close` ends them. Asks no server for anything."""
     publisher = producer(settings.broker_url)
-    res = resources or open_resources(settings, publisher, Clock(), connections=settings.api_threads, witness=True)
+    res = resources or _open(settings, publisher)
     app = Flask("api", static_folder=None)
+    # Otherwise `//` is answered with a redirect, as HTML, to the host that the request names.
+    app.url_map.merge_slashes = False
+    app.url_map.converters["int"] = DigitsConverter
     app.config["MAX_CONTENT_LENGTH"] = BATCH_BYTES_MAX
     # Every uncaught exception becomes a problem document, in tests as in production.
     app.config["PROPAGATE_EXCEPTIONS"] = False
@@ -38,6 +46,19 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
     background.start()
     atexit.register(background.stop)
     return app
+
+
+def _open(settings: Settings, publisher: Publisher) -> Resources:
+    """Far fewer ways to PostgreSQL than threads, and no patience: when it hangs, threads are left for sales."""
+    return open_resources(
+        settings,
+        publisher,
+        Clock(),
+        connections=settings.api_threads,
+        witness=True,
+        sql_connections=max(SQL_CONNECTIONS_MIN, settings.api_threads // THREADS_PER_SQL_CONNECTION),
+        sql_wait_s=SQL_WAIT_S,
+    )
 
 
 def close(app: Flask) -> None:

@@ -78,7 +78,12 @@ class Background:
 
     def _answer_witnesses(self) -> None:
         while not self._stopping.wait(ANSWER_EVERY_S):
-            self._try("witnessing", lambda: answer(self._res))
+            self._try("witnessing", self._answer)
+
+    def _answer(self) -> None:
+        # Having answered, this process sells no more until it has met the rebuilt gate.
+        if answer(self._res):
+            self.wake()
 
     def _try(self, what: str, work: Callable[[], object]) -> bool:
         try:

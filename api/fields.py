@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
+from werkzeug.routing import IntegerConverter
 
 from rules.limits import LIMIT_MAX
 
@@ -17,6 +18,9 @@ CURSOR_CHARACTERS_MAX = 100
 _INSTANT = re.compile(
     r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})\Z"
 )
+# Longer than any number that a column holds, and far from where int() gives up.
+DIGITS = "[0-9]{1,40}"
+_DIGITS = re.compile(rf"\A{DIGITS}\Z")
 _DATE = re.compile(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _TIME = re.compile(r"\A[0-9]{2}:[0-9]{2}\Z")
 # The years in which a draw can lie (rules.draws), with a day around them for time zones.
@@ -28,6 +32,24 @@ class Whole(fields.Integer):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(strict=True, **options)
+
+
+class Digits(fields.Integer):
+    """A whole number in a query. Python's int() takes signs, spaces, underscores and every script's digits."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"minimum": 0, **options.pop("metadata", {})}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not (isinstance(value, str) and _DIGITS.match(value)):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class DigitsConverter(IntegerConverter):
+    """A whole number in a path, as strict; anything else is the path of nothing."""
+
+    regex = DIGITS
 
 
 def centavos(least: int = 0, most: int = LIMIT_MAX, **options: Any) -> Whole:
@@ -134,7 +156,7 @@ class Answer(Schema):
 class Page(Schema):
     """What every list takes."""
 
-    limit = fields.Integer(load_default=PAGE_DEFAULT, validate=validate.Range(1, PAGE_MAX))
+    limit = Digits(load_default=PAGE_DEFAULT, validate=validate.Range(1, PAGE_MAX))
     cursor = Line(most=CURSOR_CHARACTERS_MAX, load_default=None, metadata={"description": "`next` of the page before"})
 
 

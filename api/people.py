@@ -67,7 +67,7 @@ def me(res: Resources, actor: Actor) -> dict[str, Any]:
     problems=[NotFound, UsernameTaken, TokenRevoked],
 )
 def create_user(res: Resources, actor: Actor, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Make a user below yourself."""
+    """Make a user below yourself. Only administrators give a credit limit."""
     return users.create_user(res, actor.id, body), 201
 
 

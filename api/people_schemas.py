@@ -65,7 +65,7 @@ class NewUser(Schema):
     phone = Line(most=40, allow_none=True)
     address = Line(most=500, allow_none=True)
     commission_bp = Whole(validate=validate.Range(0, 10_000), metadata={"description": "hundredths of a percent"})
-    credit_limit = centavos()
+    credit_limit = centavos(metadata={"description": "above 0 from administrators only: anybody else gets 403"})
 
 
 class Load(Schema):

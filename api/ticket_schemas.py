@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from api.draw_schemas import GAME, PLAY, REASON_CHARACTERS_MAX
-from api.fields import Answer, Instant, Line, Page, Whole, list_of, patterned
+from api.fields import Answer, Digits, Instant, Line, Page, Whole, list_of, patterned
 from rules.errors import FieldError
 from rules.games import GAMES, PLAYS, refusal
 from rules.limits import LINES_MAX, STAKE_MAX, STAKE_UNIT, stake_refusal
@@ -196,9 +196,9 @@ class TicketQuery(Page):
 
     draw_id = fields.String(load_default=None, validate=validate.Length(1, 40))
     status = fields.String(load_default=None, validate=validate.OneOf(TICKET_STATUSES))
-    agent_id = fields.Integer(load_default=None)
+    agent_id = Digits(load_default=None)
     played = Line(most=NUMBER_CHARACTERS_MAX, load_default=None, metadata={"description": "a number as it was bet"})
-    stake = fields.Integer(load_default=None, metadata={"description": "of the whole ticket"})
+    stake = Digits(load_default=None, metadata={"description": "of the whole ticket"})
 
 
 class CodeQuery(Schema):

@@ -34,10 +34,10 @@ def _api(settings: Settings) -> list[str]:
     ]  # fmt: skip
 
 
-def _worker(name: str, queues: str) -> Callable[[Settings], list[str]]:
+def _worker(name: str, queues: str, processes: int) -> Callable[[Settings], list[str]]:
     def command(settings: Settings) -> list[str]:
         level = settings.log_level.upper()
-        return [*CELERY, "worker", "-Q", queues, "-c", "2", "-n", f"{name}@%h", "-l", level]
+        return [*CELERY, "worker", "-Q", queues, "-c", str(processes), "-n", f"{name}@%h", "-l", level]
 
     return command
 
@@ -54,8 +54,10 @@ def _flower(settings: Settings) -> list[str]:
 
 COMMANDS: Mapping[str, Callable[[Settings], list[str]]] = {
     "api": _api,
-    "worker-persist": _worker("persist", "persist"),
-    "worker-settle": _worker("settle", "settle,reports,default"),
+    "worker-persist": _worker("persist", "persist", 2),
+    "worker-settle": _worker("settle", "settle,reports", 2),
+    # Opening, closing and sweeps: they must not wait behind a long seal.
+    "worker-default": _worker("default", "default", 1),
     "beat": _beat,
     "flower": _flower,
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import pybreaker
@@ -16,6 +17,7 @@ from intake.replication import Replication
 from intake.scripts import Script
 from intake.witness import Witness
 from rules import errors, games
+from rules.errors import IntakeUnavailable
 from rules.tickets import Line
 
 
@@ -62,8 +64,8 @@ class Gate:
         self._replication = replication
         self.identity: ServerIdentity | None = None
 
-    def adopt(self, identity: ServerIdentity) -> None:
-        """Talks to this server and generation from now on; both are the last reconciled ones."""
+    def adopt(self, identity: ServerIdentity | None) -> None:
+        """Talks to this server and generation from now on, the last reconciled ones; None: to none."""
         self.identity = identity
 
     def recognises(self, identity: ServerIdentity) -> bool:
@@ -82,6 +84,10 @@ class Gate:
 
         Raises Unreconciled, IntakeUnavailable: then each of them may or may not have been taken.
         """
+        with self._answering():
+            return self._sell(draw, sales)
+
+    def _sell(self, draw: str, sales: Sequence[Sale]) -> list[Held | errors.Problem | DrawUnknown]:
         game = draw.partition("-")[0]
         seen = self._seen(draw)
         calls = []
@@ -92,9 +98,9 @@ class Gate:
             calls.append(("sell", names, head + bets.arguments(game, sale.lines)))
         answers = self._run(calls)
         found = [self._sold(game, sale, answer) for sale, answer in zip(sales, answers, strict=True)]
-        tops = [Position(held.serial, 0) for held in found if isinstance(held, Held)]
-        if tops:
-            self._note(draw, max(tops))
+        for held, answer in zip(found, answers, strict=True):
+            if isinstance(held, Held):
+                self._note(draw, _place(answer[3:5]) if held.replayed else Position(held.serial, 0))
         return found
 
     def _sold(self, game: str, sale: Sale, answer: list[Any]) -> Held | errors.Problem | DrawUnknown:
@@ -121,11 +127,11 @@ class Gate:
 
     def _find(self, draw: str, by: str, value: str) -> Held | None:
         names = [keys.draw(draw), keys.journal(draw), keys.ids(draw)]
-        answer = self._call("find", names, [*self._seen(draw), by, value])
-        if answer[0] == b"found":
-            held = _held(answer[1], answer[2])
-            self._note(draw, Position(held.serial, 0))
-            return held
+        with self._answering():
+            answer = self._call("find", names, [*self._seen(draw), by, value])
+            if answer[0] == b"found":
+                self._note(draw, _place(answer[3:5]))
+                return _held(answer[1], answer[2])
         if answer[0] == b"none":
             return None
         if answer[0] == b"dead":
@@ -156,14 +162,16 @@ class Gate:
         for field, stake in bets.fields(draw.partition("-")[0], lines).items():
             changes += [field, stake]
         names = [*_draw_keys(draw), keys.wallet(agent_id), keys.bell(draw)]
-        head = [*self._seen(draw), kind, agent_id, ticket_id, serial, record.stake, window_ms, reason]
-        answer = self._call("void", names, head + changes)
-        outcome = answer[0]
-        if outcome in (b"voided", b"never_sold"):
-            self._note(draw, Position(int(answer[1]), int(answer[2])))
-            return Voided(outcome.decode(), ring=answer[4] == b"1")
-        if outcome == b"repeated":
-            return Voided(answer[1].decode())
+        with self._answering():
+            head = [*self._seen(draw), kind, agent_id, ticket_id, serial, record.stake, window_ms, reason]
+            answer = self._call("void", names, head + changes)
+            outcome = answer[0]
+            if outcome in (b"voided", b"never_sold"):
+                self._note(draw, _place(answer[1:3]))
+                return Voided(outcome.decode(), ring=answer[4] == b"1")
+            if outcome == b"repeated":
+                self._note(draw, _place(answer[2:4]))
+                return Voided(answer[1].decode())
         if outcome == b"changed":
             # Somebody sold or cancelled the id between our look and our call; the same call again sees it.
             raise errors.IntakeUnavailable(retry_after=RETRY_AFTER_S)
@@ -183,15 +191,16 @@ class Gate:
         Gives the close marker's place, the marker, and whether the bell must be rung. Raises DrawUnknown.
         """
         names = [keys.draw(draw), keys.journal(draw), keys.bell(draw)]
-        answer = self._call("close", names, [*self._seen(draw), "asked" if asked else "cutoff"])
-        if answer[0] == b"early":
-            return None
-        if answer[0] != b"closed":
-            raise _raisable(answer[0])
-        place, marker = Position.parse(answer[1]), decode(answer[2])
-        assert isinstance(marker, CloseRecord)
-        self._note(draw, place)
-        return place, marker, answer[3] == b"1"
+        with self._answering():
+            answer = self._call("close", names, [*self._seen(draw), "asked" if asked else "cutoff"])
+            if answer[0] == b"early":
+                return None
+            if answer[0] != b"closed":
+                raise _raisable(answer[0])
+            place, marker = Position.parse(answer[1]), decode(answer[2])
+            assert isinstance(marker, CloseRecord)
+            self._note(draw, place)
+            return place, marker, answer[3] == b"1"
 
     def move_cutoff(self, draw: str, intent: str, cutoff_ms: int) -> bool:
         """Applies an intent to move the cutoff; False: refused, it has come. The same intent gets the same answer."""
@@ -202,8 +211,7 @@ class Gate:
 
     def stop(self, draw: str) -> None:
         """Stops the draw's sales until its gate is rebuilt after an engineer cleared the cause."""
-        with translated():
-            self._client.hset(keys.draw(draw), "stopped", "1")
+        self._call("mark", [keys.draw(draw)], ["stopped", "1"])
 
     def loosen(self, agent_id: int, seq: int, amount: int) -> int:
         """Applies an outbox row of a wallet. Gives the last number that the gate holds, `seq` or another."""
@@ -215,7 +223,7 @@ class Gate:
     def exposures(self, draws: Sequence[str]) -> list[dict[tuple[str, str], int]]:
         """Live stake by (play, key) of each draw, in one round trip."""
         plays = {"s": "straight", "r": "rambolito"}
-        with translated(), self._breaker.calling():
+        with self._guarded():
             pipe = self._client.pipeline(transaction=False)
             for draw in draws:
                 pipe.hgetall(keys.exposure(draw))
@@ -227,14 +235,13 @@ class Gate:
 
     def memory(self) -> tuple[int, int]:
         """(bytes used, bytes allowed; 0 allowed: no bound)."""
-        with translated():
+        with self._guarded():
             info: dict[str, Any] = self._client.info("memory")
         return int(info["used_memory"]), int(info["maxmemory"])
 
     def set_full(self, full: bool) -> None:
         """Stops sales, or lets them go on, for want of memory."""
-        with translated():
-            self._client.hset(keys.GATE, "full", "1" if full else "0")
+        self._call("mark", [keys.GATE], ["full", "1" if full else "0"])
 
     # ── calling ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -255,7 +262,7 @@ class Gate:
 
     def _run(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Any]]]) -> list[list[Any]]:
         """Runs scripts in one round trip; answers are lists whose first item is the outcome."""
-        with translated(), self._breaker.calling():
+        with self._guarded():
             if len(calls) == 1 and not self._replication.replicas:
                 ((script, names, arguments),) = calls
                 answers = [self._client.evalsha(self._scripts[script].sha, len(names), *names, *arguments)]
@@ -265,10 +272,34 @@ class Gate:
                     pipe.execute_command("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments)
                 self._replication.ask(pipe)
                 answers = self._replication.confirm(pipe.execute())
-        for answer in answers:
-            if answer[0] == b"fenced":
-                raise Unreconciled(answer[1].decode(errors="replace"))
+            for answer in answers:
+                if answer[0] == b"fenced":
+                    why = answer[1].decode(errors="replace")
+                    raise Unreconciled(why, damaged=why != "generation")
         return answers
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Translates errors. Damage takes the generation away: the server is the reconciled one, so nothing else
+        would tell the next reconcile that there is something to mend."""
+        try:
+            with translated(), self._breaker.calling():
+                yield
+        except Unreconciled as problem:
+            if problem.damaged:
+                self._fence()
+            raise
+
+    def _fence(self) -> None:
+        with suppress(IntakeUnavailable), translated():
+            self._client.evalsha(self._scripts["fence"].sha, 1, keys.GATE, "damage")
+
+    def _answering(self) -> AbstractContextManager[None]:
+        return self._witness.answering() if self._witness else nullcontext()
+
+
+def _place(pair: Sequence[bytes]) -> Position:
+    return Position(int(pair[0]), int(pair[1]))
 
 
 def _draw_keys(draw: str) -> list[str]:

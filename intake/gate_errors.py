@@ -17,9 +17,11 @@ RETRY_AFTER_S = 1
 class Unreconciled(IntakeUnavailable):
     """The gate is being rebuilt; ask again with the same id."""
 
-    def __init__(self, detail: str | None = None) -> None:
+    def __init__(self, why: str = "unknown", *, damaged: bool = False) -> None:
+        """`damaged`: the server is the one that was reconciled, but what it holds can't be sold on."""
         super().__init__(None, retry_after=RETRY_AFTER_S)
-        self.why = detail or "unknown"
+        self.why = why
+        self.damaged = damaged
 
 
 class DrawUnknown(LookupError):
@@ -45,6 +47,6 @@ def translated() -> Iterator[None]:
         raise IntakeUnavailable(retry_after=RETRY_AFTER_S) from error
     except redis_errors.ResponseError as error:
         # A script that stumbles over what it finds: nobody sells on that before a rebuild has made it anew.
-        raise Unreconciled(f"a script failed: {error}") from error
+        raise Unreconciled(f"a script failed: {error}", damaged=True) from error
     except (redis_errors.RedisError, pybreaker.CircuitBreakerError, OSError) as error:
         raise IntakeUnavailable(retry_after=RETRY_AFTER_S) from error

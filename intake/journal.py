@@ -9,7 +9,7 @@ import redis
 
 from intake import keys
 from intake.gate_errors import Unreconciled, translated
-from intake.records import Position
+from intake.records import Position, raw_record
 from intake.replication import Replication
 
 READ_RECORDS = 5_000
@@ -25,11 +25,24 @@ class Journal:
         self.generation: int | None = None
 
     def read_after(self, draw: str, position: Position, count: int = READ_RECORDS) -> list[tuple[Position, bytes]]:
-        """Up to `count` records after the position. Raises Unreconciled, IntakeUnavailable.
+        """Up to `count` records after the position. Raises Unreconciled, IntakeUnavailable."""
+        return [(place, raw) for place, raw, _ in self._read(draw, position, count)]
 
-        The generation is read behind the records on the same connection: a server that came back with less is not
-        read as "nothing more".
-        """
+    def all(self, draw: str, count: int = READ_RECORDS) -> Iterator[tuple[Position, bytes]]:
+        """Every record of the draw in order, `count` at a time."""
+        for place, raw, _ in self.entries(draw, count):
+            yield place, raw
+
+    def entries(self, draw: str, count: int = READ_RECORDS) -> Iterator[tuple[Position, bytes, bool]]:
+        """As `all`, with whether the record was written back from the database."""
+        position = START
+        while batch := self._read(draw, position, count):
+            yield from batch
+            position = batch[-1][0]
+
+    def _read(self, draw: str, position: Position, count: int) -> list[tuple[Position, bytes, bool]]:
+        """The generation is read behind the records on the same connection: a server that came back with less is
+        not read as "nothing more"."""
         with translated():
             pipe = self._client.pipeline(transaction=False)
             pipe.xrange(keys.journal(draw), min=f"({position}", count=count)
@@ -38,14 +51,7 @@ class Journal:
             found, generation = self._replication.confirm(pipe.execute())
         if generation is None or int(generation) != self.generation:
             raise Unreconciled("the journal is of another generation")
-        return [(Position.parse(place), fields[b"r"]) for place, fields in found]
-
-    def all(self, draw: str, count: int = READ_RECORDS) -> Iterator[tuple[Position, bytes]]:
-        """Every record of the draw in order, `count` at a time."""
-        position = START
-        while batch := self.read_after(draw, position, count):
-            yield from batch
-            position = batch[-1][0]
+        return [(Position.parse(place), *raw_record(fields)) for place, fields in found]
 
     def last(self, draws: list[str]) -> dict[str, Position | None]:
         """The id of the last record of each journal, None for one that does not exist; in one round trip."""

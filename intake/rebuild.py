@@ -5,7 +5,8 @@ Nothing here decides anything: actions/reconcile.py does, under the locks of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -13,8 +14,9 @@ import redis
 
 from intake import bets, keys
 from intake.client import ServerIdentity, identify
-from intake.gate_errors import translated
-from intake.records import BadRecord, GapRecord, Position, TicketRecord, VoidRecord, decode
+from intake.gate_errors import Unreconciled, translated
+from intake.journal import START
+from intake.records import BadRecord, GapRecord, Position, TicketRecord, VoidRecord, decode, raw_record
 from intake.scripts import Script
 from rules.tickets import Line
 
@@ -87,10 +89,24 @@ class Rebuild:
         with translated():
             return identify(self._client)
 
-    def fence(self) -> None:
-        """Stops every gate: the generation goes first, and comes back last."""
+    def fence(self) -> str:
+        """Stops every gate: the generation goes first, and comes back last. Gives the rebuild's mark."""
+        mark = uuid.uuid4().hex
+        self._run_one("fence", mark)
+        return mark
+
+    def switch_on(self, mark: str, generation: int) -> ServerIdentity:
+        """The one write that lets the gate sell again. Raises Unreconciled if what was written since `mark` is gone."""
+        if self._run_one("switch", mark, generation)[0] != b"switched":
+            raise Unreconciled("the server changed while it was being rebuilt")
+        return self.identity()
+
+    def _run_one(self, name: str, *arguments: Any) -> Any:
+        """Loads and runs one of the scripts that are needed before the others may be loaded."""
+        script = self._scripts[name]
         with translated():
-            self._client.hdel(keys.GATE, "generation")
+            self._client.script_load(script.text)
+            return self._client.evalsha(script.sha, 1, keys.GATE, *arguments)
 
     def load_scripts(self) -> None:
         """Loads the scripts; only after it was found or made sure that the server has what it promised."""
@@ -98,37 +114,63 @@ class Rebuild:
             for script in self._scripts.values():
                 self._client.script_load(script.text)
 
-    def switch_on(self, generation: int) -> ServerIdentity:
-        """The one write that lets the gate sell again."""
-        with translated():
-            self._client.hset(keys.GATE, "generation", generation)
-        return self.identity()
+    def forget_others(self, live: Collection[str]) -> None:
+        """Deletes what the gate holds of draws that are not `live`, but for their journals: they are PostgreSQL's now.
 
-    def tail(self, name: str, after: Position) -> list[tuple[Position, bytes]]:
-        """What the journal still holds after the position."""
+        An older copy of such a draw would sell again.
+        """
         with translated():
-            found = self._client.xrange(keys.journal(name), min=f"({after}")
-        return [(Position.parse(place), fields[b"r"]) for place, fields in found]
+            for key in self._client.scan_iter(match="draw:*", count=CHUNK):
+                parts = key.decode().split(":")
+                if len(parts) == 2 and parts[1] not in live:
+                    name = parts[1]
+                    self._client.delete(keys.draw(name), keys.ids(name), keys.exposure(name), keys.bell(name))
+
+    def tail(self, name: str, after: Position) -> Iterator[tuple[Position, bytes]]:
+        """What the journal still holds after the position, read in chunks."""
+        return self._read(name, after, None)
+
+    def held(self, name: str, up_to: Position) -> Iterator[tuple[Position, bytes, bool]]:
+        """What the journal holds up to the position, with whether it was written back before."""
+        return self._entries(name, START, up_to)
+
+    def _read(self, name: str, after: Position, up_to: Position | None) -> Iterator[tuple[Position, bytes]]:
+        return ((place, raw) for place, raw, _ in self._entries(name, after, up_to))
+
+    def _entries(self, name: str, after: Position, up_to: Position | None) -> Iterator[tuple[Position, bytes, bool]]:
+        while True:
+            with translated():
+                found = self._client.xrange(
+                    keys.journal(name), min=f"({after}", max=str(up_to) if up_to else "+", count=CHUNK
+                )
+            for place, fields in found:
+                after = Position.parse(place)
+                yield after, *raw_record(fields)
+            if len(found) < CHUNK:
+                return
 
     def length(self, name: str) -> int:
         """How many records the journal holds."""
         with translated():
             return int(self._client.xlen(keys.journal(name)))
 
-    def rewrite(self, name: str, records: Iterable[tuple[Position, bytes]]) -> int:
-        """Replaces a journal by these records in one step; returns their number."""
+    def surviving(self, name: str) -> tuple[str, int]:
+        """(latch, last_ms) of the draw as the server still has it; ("", 0) if it has nothing."""
+        with translated():
+            latch, last_ms = self._client.hmget(keys.draw(name), "latch", "last_ms")
+        return (latch or b"").decode(), int(last_ms or 0)
+
+    def rewrite(self, name: str, records: Iterable[tuple[Position, bytes, bool]]) -> None:
+        """Replaces a journal by these records (place, bytes, written back?) in one step."""
         new = keys.journal(name) + ":new"
-        count = 0
         with translated():
             self._client.delete(new)
             for chunk in _chunks(records):
                 pipe = self._client.pipeline(transaction=False)
-                for position, raw in chunk:
-                    pipe.xadd(new, {"r": raw}, id=str(position))
+                for position, raw, back in chunk:
+                    pipe.xadd(new, {"b" if back else "r": raw}, id=str(position))
                 pipe.execute()
-                count += len(chunk)
             self._client.rename(new, keys.journal(name))
-        return count
 
     def append(self, name: str, position: Position, raw: bytes) -> None:
         """Adds one record behind the journal's last."""

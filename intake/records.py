@@ -118,6 +118,11 @@ class CloseRecord(NamedTuple):
 Record = TicketRecord | VoidRecord | GapRecord | OpenRecord | CloseRecord
 
 
+def raw_record(fields: dict[bytes, bytes]) -> tuple[bytes, bool]:
+    """(the record's bytes, whether they were written back from the database) of a stream entry."""
+    return (fields[b"r"], False) if b"r" in fields else (fields.get(b"b", b""), True)
+
+
 def lines_text(lines: tuple[Line, ...]) -> str:
     """Lines as a ticket record holds them."""
     return ",".join(f"{PLAY_LETTERS[line.play]}{line.number}:{line.stake}" for line in lines)

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-NAMES = ("sell", "void", "close", "open", "cutoff", "loosen", "find")
+NAMES = ("sell", "void", "close", "open", "cutoff", "loosen", "find", "mark", "fence", "switch")
 _FOLDER = Path(__file__).parent / "lua"
 
 

@@ -1,6 +1,7 @@
 """What this process answered for: per draw the highest journal id, in a small mapped file that outlives `kill -9`.
 
 A process takes the first free slot of the folder and keeps it by a file lock; its successor finds the file as it was.
+Beside each slot's file stands its name, made once: it stays the same from whatever host the folder is read.
 A file is 1,024 records of 32 bytes: the draw's name (24 bytes, zero-filled) and a 64-bit word with the id, 0 for none.
 The word is written as one aligned store, so that a kill leaves the old id or the new one.
 """
@@ -10,8 +11,10 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import socket
 import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from intake.records import Position
@@ -33,11 +36,13 @@ class Witness:
     def __init__(self, folder: Path) -> None:
         """Raises NoFreeSlot; OSError when the folder cannot be used."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file, number = _take_slot(folder)
-        self.slot = f"{socket.gethostname()}/{number}"
+        self._file, path = _take_slot(folder)
+        self.slot = _name_of(path)
         self._map = mmap.mmap(self._file, RECORDS * RECORD_BYTES)
         self._words = memoryview(self._map).cast("Q")
         self._lock = threading.Lock()
+        self._calls = 0
+        self._calls_ended = threading.Condition(self._lock)
         self._places = {name: place for place, name, _ in _records(bytes(self._map))}
 
     def seen(self, draw: str) -> Position:
@@ -54,6 +59,23 @@ class Witness:
                 place = self._add(draw)
             if packed > self._words[_word(place)]:
                 self._words[_word(place)] = packed
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Around a call to the gate and the note of its answer."""
+        with self._lock:
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+                self._calls_ended.notify_all()
+
+    def wait_for_calls(self, timeout_s: float) -> bool:
+        """Until no call is between the gate's answer and its note; False: one still is. Callers stop new ones first."""
+        with self._lock:
+            return self._calls_ended.wait_for(lambda: self._calls == 0, timeout_s)
 
     def all(self) -> dict[str, Position]:
         """Every draw of the slot with its highest id."""
@@ -81,26 +103,51 @@ class Witness:
 
 
 def read_folder(folder: Path) -> dict[str, dict[str, Position]]:
-    """What every slot of this machine's folder knows, also those whose process is gone: slot → draw → id."""
-    host = socket.gethostname()
+    """What the slots know whose process is gone: slot → draw → id.
+
+    A living process answers for itself: between the gate's answer and its note its file does not tell all.
+    """
     found = {}
-    for path in sorted(folder.glob("slot-*")):
-        raw = path.read_bytes()
-        found[f"{host}/{path.name.removeprefix('slot-')}"] = {name: position for _, name, position in _records(raw)}
+    for path in sorted(folder.glob("slot-*[0-9]")):
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found[_name_of(path)] = {name: position for _, name, position in _records(path.read_bytes())}
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(file)
     return found
 
 
-def _take_slot(folder: Path) -> tuple[int, int]:
+def _take_slot(folder: Path) -> tuple[int, Path]:
     for number in range(SLOTS_MAX):
-        file = os.open(folder / f"slot-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = folder / f"slot-{number}"
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its space is taken now: a write into a hole of the map would kill the process on a full disk.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file, 0, RECORDS * RECORD_BYTES)
+            os.ftruncate(file, RECORDS * RECORD_BYTES)
         except BlockingIOError:
             os.close(file)
             continue
-        os.ftruncate(file, RECORDS * RECORD_BYTES)
-        return file, number
+        except BaseException:
+            os.close(file)
+            raise
+        return file, path
     raise NoFreeSlot(f"all {SLOTS_MAX} witness slots are taken")
+
+
+def _name_of(path: Path) -> str:
+    """The slot's name; whoever asks first makes it. The caller holds the slot's lock."""
+    name = path.with_name(path.name + ".name")
+    if not name.exists():
+        draft = path.with_name(path.name + ".new")
+        draft.write_text(str(uuid.uuid4()))
+        draft.replace(name)
+    return name.read_text().strip()
 
 
 def _records(raw: bytes) -> list[tuple[int, str, Position]]:

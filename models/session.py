@@ -6,11 +6,11 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 CONNECT_TIMEOUT_S = 3
-POOL_WAIT_S = 3
+POOL_WAIT_S = 3.0
 
 
-def make_sessions(url: str, *, pool_size: int = 5) -> sessionmaker[Session]:
-    """A session factory on `url` with at most `pool_size` connections.
+def make_sessions(url: str, *, pool_size: int = 5, pool_wait_s: float = POOL_WAIT_S) -> sessionmaker[Session]:
+    """A session factory on `url` with at most `pool_size` connections; it waits `pool_wait_s` seconds for one.
 
     `prepare_threshold=None` keeps the driver from naming prepared statements, which do not live behind PgBouncer's
     transaction mode; `pool_pre_ping` spends one round trip to notice a server that was restarted.
@@ -19,7 +19,7 @@ def make_sessions(url: str, *, pool_size: int = 5) -> sessionmaker[Session]:
         url,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=POOL_WAIT_S,
+        pool_timeout=pool_wait_s,
         pool_pre_ping=True,
         connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT_S},
     )

@@ -52,17 +52,6 @@ class SealBlock(Base):
     hash: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-class Restoration(Base):
-    """Records of a draw's journal that a rebuild wrote back from the database."""
-
-    __tablename__ = "restorations"
-    __table_args__ = (PrimaryKeyConstraint("draw_id", "generation"),)
-
-    draw_id: Mapped[int] = mapped_column(ForeignKey("draws.id"))
-    generation: Mapped[Big]
-    records: Mapped[Big]
-
-
 class SealFailure(Base):
     """An attempt to seal that found the two sources different."""
 

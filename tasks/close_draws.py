@@ -11,6 +11,7 @@ from sqlalchemy import select
 from actions.closing import close_in_gate, complete_intents
 from actions.resources import Resources
 from models.draws import Draw, Intent
+from tasks.each import each
 
 _log = structlog.get_logger()
 
@@ -21,9 +22,10 @@ def close_draws(res: Resources) -> int:
         asked = select(Draw.name).join(Intent, Intent.draw_id == Draw.id).where(Intent.status == "asked").distinct()
         with_intents = session.scalars(asked).all()
         due = session.scalars(select(Draw.name).where(Draw.status == "open", Draw.cutoff_at <= res.clock.now())).all()
-    for name in with_intents:
-        complete_intents(res, name)
-    closed = sum(close_in_gate(res, name, asked=False) for name in due)
+    try:
+        each(with_intents, lambda name: complete_intents(res, name))
+    finally:
+        closed = each(due, lambda name: close_in_gate(res, name, asked=False))
     if closed:
         _log.info("draws_closed", count=closed)
     return closed

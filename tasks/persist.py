@@ -6,6 +6,7 @@ the position where it was, and whoever comes next reads the same records again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,22 +15,31 @@ from celery import Task, shared_task
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from actions.reconcile import LIVE
 from actions.resources import Resources
 from actions.store_records import Differs, DrainStopped, store
+from intake.gate_errors import Unreconciled
 from intake.records import BadRecord, CloseRecord, GapRecord, Position, decode
 from models.draws import Draw, advance, draw_by_name
 from models.draws import Position as PositionRow
+from models.gate_state import gate_state
+
+SHIFT_S = 20.0  # far below the tasks' time limit, far above a batch
 
 _log = structlog.get_logger()
 
 
 def persist(res: Resources, name: str) -> int:
-    """Drains the draw's journal until it is empty or another worker holds it; returns the number of records stored.
+    """Drains the draw's journal until it is empty, held by another worker, or SHIFT_S are over; gives what it stored.
 
     Raises DrainStopped (nothing of that batch is stored), Unreconciled, and the database's errors.
     """
     stored = 0
+    ends = time.monotonic() + SHIFT_S
     while True:
+        if time.monotonic() > ends:
+            res.doorbell.ring("tickets.persist", name)  # under a steady rush this would never end; others wait, too
+            return stored
         try:
             count = _persist_batch(res, name)
         except DrainStopped as problem:
@@ -47,16 +57,23 @@ def _persist_batch(res: Resources, name: str) -> int | None:
     closed = False
     with res.sessions.begin() as session:
         draw = draw_by_name(session, name)
-        if draw is None or draw.stopped is not None:
+        if draw is None:
+            return None
+        if draw.stopped is not None:
+            res.gate.stop(name)  # again: the one that stopped it may have died before it told the gate
             return None
         position = _lock_position(session, draw.id)
         if position is None:
             return None
+        if gate_state(session).generation != res.journal.generation:
+            raise Unreconciled("another generation has been reconciled")
         # The bell goes before the journal is read: what is written after the read rings it again.
         res.doorbell.unring(name)
         batch = res.journal.read_after(name, position, res.settings.persist_batch_max)
         if not batch:
             return 0
+        if draw.status not in LIVE:
+            raise Differs(f"the journal of a draw that is {draw.status} has grown")
         _check_order(position, batch)
         refused = store(session, draw, batch)
         last = batch[-1][0]
@@ -122,7 +139,7 @@ def _stop(res: Resources, name: str, problem: DrainStopped) -> None:
     if isinstance(problem, Differs):
         with res.sessions.begin() as session:
             session.execute(update(Draw).where(Draw.name == name).values(stopped=str(problem)))
-        res.gate.stop(name)
+        res.gate.stop(name)  # the sweep repeats it
 
 
 @shared_task(name="tickets.persist", bind=True)

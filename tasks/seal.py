@@ -19,7 +19,7 @@ from actions.resources import Resources
 from actions.seals import LATE_SEAL
 from actions.two_sources import Comparison, compare
 from models.draws import Draw, Position, advance, draw_by_name, lock_draw
-from models.settlement import Restoration, Seal, SealBlock, SealFailure
+from models.settlement import Seal, SealBlock, SealFailure
 from models.tickets import Closing, waiting_dead_letters
 
 # A draw out of balance is read whole at every attempt, and sweeps come every second.
@@ -94,7 +94,6 @@ def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> 
     late = now >= locked.draws_at
     request = confirmed_request(session, draw.id, LATE_SEAL) if late else None
     counts = found.stored.counts
-    restored = select(func.coalesce(func.sum(Restoration.records), 0)).where(Restoration.draw_id == draw.id)
     values = {
         "draw_id": draw.id,
         "tree_size": found.stored.size,
@@ -102,7 +101,7 @@ def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> 
         "sealed_at": now,
         "late": late,
         "reason": request.content["reason"] if request is not None else None,
-        "restored": int(session.execute(restored).scalar_one()),
+        "restored": found.restored,
         "gaps": found.gaps,
         "tickets": counts["tickets"],
         "voided": counts["voids"],

@@ -12,11 +12,16 @@ from celery import Task, shared_task
 from sqlalchemy import select
 
 from actions.credit import push_outbox
+from actions.reconcile import LIVE
 from actions.resources import Resources
+from intake.gate_errors import Unreconciled
+from intake.journal import START
 from intake.records import Position
 from models.draws import Draw
 from models.draws import Position as PositionRow
 from models.tickets import Closing
+from rules.errors import IntakeUnavailable
+from tasks.each import each
 from tasks.persist import persist
 
 _log = structlog.get_logger()
@@ -26,21 +31,28 @@ def sweep_journals(res: Resources) -> int:
     """Drains journals that grew without anybody coming, and watches the server's memory; returns records stored."""
     _watch_memory(res)
     with res.sessions() as session:
-        live = select(Draw.name, PositionRow.serial, PositionRow.sub).join(PositionRow, PositionRow.draw_id == Draw.id)
-        rows = session.execute(live.where(Draw.status.in_(("open", "closed", "voiding")), Draw.stopped.is_(None))).all()
-    tops = res.journal.last([name for name, _, _ in rows])
-    stored = 0
-    for name, serial, sub in rows:
-        top = tops[name]
-        if top is not None and top > Position(serial, sub):
-            stored += persist(res, name)
-    return stored
+        live = select(Draw.name, PositionRow.serial, PositionRow.sub, Draw.stopped)
+        rows = session.execute(
+            live.join(PositionRow, PositionRow.draw_id == Draw.id).where(Draw.status.in_(LIVE)).order_by(Draw.id)
+        ).all()
+    tops = res.journal.last([name for name, *_ in rows])
+    behind = [
+        name
+        for name, serial, sub, stopped in rows
+        if stopped is not None or (tops[name] or START) > Position(serial, sub)
+    ]
+    return each(behind, lambda name: persist(res, name))
 
 
 def _watch_memory(res: Resources) -> None:
     """Above its share of memory the gate sells no more, so that closing, voiding and draining still can."""
-    used, allowed = res.gate.memory()
-    res.gate.set_full(bool(allowed) and used > allowed * res.settings.memory_sale_share)
+    try:
+        used, allowed = res.gate.memory()
+        res.gate.set_full(bool(allowed) and used > allowed * res.settings.memory_sale_share)
+    except Unreconciled:
+        raise
+    except IntakeUnavailable:
+        _log.warning("memory_not_watched", exc_info=True)  # draining matters more
 
 
 def sweep_draws(res: Resources) -> int:

@@ -15,7 +15,9 @@ if answered then return {answered} end
 
 local now = clock(draw.last_ms)
 local answer = 'applied'
-if draw.latch ~= '' or now >= tonumber(draw.cutoff_ms) or now >= tonumber(ARGV[3]) then answer = 'refused' end
+if draw.cutoff_ms == ARGV[3] then
+  answer = 'applied'             -- a rebuild already keeps the earliest cutoff that anybody asked for
+elseif draw.latch ~= '' or now >= tonumber(draw.cutoff_ms) or now >= tonumber(ARGV[3]) then answer = 'refused' end
 local failed = commit(function()
   if answer == 'applied' then
     call('HSET', KEYS[1], 'cutoff_ms', ARGV[3], field, answer, 'last_ms', text(now))

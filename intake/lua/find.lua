@@ -2,7 +2,7 @@
 -- Looks a ticket up by id or by serial, fenced like a sale, so that "not found" is never a gate that has forgotten.
 -- KEYS: draw, journal, ids
 -- ARGV: generation, witnessed serial, witnessed sub, "id" or "serial", the id or the serial
--- Gives: found state record | dead (an id cancelled and never sold) | none latch | no_draw | fenced why
+-- Gives: found state record serial sub (of the draw's last record) | dead (an id cancelled and never sold) | none latch | no_draw | fenced why
 
 local draw = load(KEYS[1], {'serial', 'sub', 'latch'})
 local fence = fenced(ARGV[1], draw, ARGV[2], ARGV[3])
@@ -22,4 +22,4 @@ else
 end
 if not state then return {'none', draw.latch} end
 if not record then return {'fenced', 'a known ticket is not in the journal'} end
-return {'found', state, record}
+return {'found', state, record, draw.serial, draw.sub}

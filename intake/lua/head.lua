@@ -1,6 +1,7 @@
 -- Every script of the gate begins with this text. The keys, their types and their lifetimes:
 --
 -- gate                     HASH    generation: raised by every rebuild, missing while the gate may not sell
+--                                  rebuilding: the mark of the rebuild under way
 --                                  full: "1" while the server's memory is above the share at which sales stop
 --                                  touched: counts writes made only so that WAIT has something to wait for
 -- draw:<name>              HASH    from opening until the draw is archived:
@@ -11,7 +12,8 @@
 --                                  tickets, stake, voids, voided_stake: counted at acceptance
 --                                  limit_straight, limit_rambolito, limit_payout, pay_<class>: frozen at opening
 --                                  intent:<id>: what an intent was answered
--- draw:<name>:journal      STREAM  one field "r": the record (intake/records.py); as long as its draw
+-- draw:<name>:journal      STREAM  one field, the record (intake/records.py): "r" as accepted, "b" written back from
+--                                  PostgreSQL; as long as its draw
 -- draw:<name>:ids          HASH    ticket id -> "<serial>" sold, "<serial>v" voided, "<serial>c" cancelled, "c" never sold
 -- draw:<name>:exposure     HASH    "s<number>" or "r<sorted number>" -> live stake
 -- wallet:<agent>           HASH    available, seq (last outbox row applied), status ("suspended" or missing)
@@ -22,6 +24,9 @@
 -- is sold on half-done state before a rebuild.
 
 local call = redis.call
+
+-- Records behind one serial: a witness packs the number into 20 bits, and the close marker needs one.
+local SUBS_MAX = 1048574
 
 local function text(number) return string.format('%.0f', number) end
 

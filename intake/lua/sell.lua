@@ -3,7 +3,7 @@
 -- KEYS: draw, journal, ids, exposure, wallet, bell
 -- ARGV: generation, witnessed serial, witnessed sub, agent, ticket id, lines, stake, then one bet per argument:
 --       "field|class|stake|rambolito field|rambolito class|straight field,…" (intake/bets.py)
--- Gives: sold serial record ring | again state record | cancelled | conflict | no_draw | cutoff | not_open | stopped
+-- Gives: sold serial record ring | again state record serial sub (of the draw's last record) | cancelled | conflict | no_draw | cutoff | not_open | stopped
 --        | suspended | credit available | sold_out (bet's index, left)… | full | fenced why
 
 local draw = load(KEYS[1], {'serial', 'sub', 'cutoff_ms', 'opens_ms', 'latch', 'stopped', 'last_ms',
@@ -22,7 +22,7 @@ if known then
   if not record then return {'fenced', 'a known ticket is not in the journal'} end
   local its_agent, its_lines = string.match(record, '^t|(%d+)|%x+|%d+|%-?%d+|(.*)$')
   if its_agent ~= agent or its_lines ~= lines then return {'conflict'} end
-  return {'again', known, record}
+  return {'again', known, record, draw.serial, draw.sub}
 end
 
 local now = clock(draw.last_ms)

@@ -3,8 +3,8 @@
 -- KEYS: draw, journal, ids, exposure, wallet, bell
 -- ARGV: generation, witnessed serial, witnessed sub, kind ("v" void or "c" cancel), agent, ticket id,
 --       ticket's serial (0: the caller knows of no ticket), stake, void window in ms, reason, then (exposure field, stake)…
--- Gives: voided serial sub record ring | never_sold serial sub record ring | repeated outcome | already | over | cutoff
---        | not_open | no_draw | changed (what is known of the id is not what the caller read) | fenced why
+-- Gives: voided serial sub record ring | never_sold serial sub record ring | repeated outcome serial sub (of the
+--        draw's last record) | already | over | not_open | full | no_draw | changed (what is known of the id is not what the caller read) | fenced why
 
 local draw = load(KEYS[1], {'serial', 'sub', 'cutoff_ms', 'latch', 'last_ms', 'opens_ms'})
 local fence = fenced(ARGV[1], draw, ARGV[2], ARGV[3])
@@ -14,13 +14,13 @@ if not draw then return {'no_draw'} end
 local kind, agent, id, ticket, stake = ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local known = call('HGET', KEYS[3], id)
 if (string.match(known or '', '^%d+') or '0') ~= ticket then
-  if known == 'c' and kind == 'c' then return {'repeated', 'never_sold'} end
+  if known == 'c' and kind == 'c' then return {'repeated', 'never_sold', draw.serial, draw.sub} end
   return {'changed'}
 end
 local state = string.sub(known or '', -1)
 if state == 'c' then
   if kind == 'v' then return {'already'} end
-  return {'repeated', ticket == '0' and 'never_sold' or 'voided'}
+  return {'repeated', ticket == '0' and 'never_sold' or 'voided', draw.serial, draw.sub}
 end
 if state == 'v' and kind == 'v' then return {'already'} end
 
@@ -31,10 +31,11 @@ if latch == '' and now >= tonumber(draw.cutoff_ms) then
   call('HSET', KEYS[1], 'latch', latch, 'last_ms', text(now))
 end
 if latch ~= '' then
-  -- Nothing is sold any more, so an unseen id is dead already and a voided ticket stays voided.
-  if ticket == '0' then return {'repeated', 'never_sold'} end
-  if state == 'v' then return {'repeated', 'voided'} end
-  return {'over'}
+  -- Nothing is sold any more: an unseen id can only die, and a voided ticket stays voided. The journal has ended, so
+  -- it is only remembered here; after a rebuild the id meets the latch instead.
+  if ticket ~= '0' and state ~= 'v' then return {'over'} end
+  call('HSET', KEYS[3], id, (ticket == '0' and '' or ticket) .. 'c')
+  return {'repeated', ticket == '0' and 'never_sold' or 'voided', draw.serial, draw.sub}
 end
 if now < tonumber(draw.opens_ms) then return {'not_open'} end
 
@@ -47,6 +48,7 @@ elseif ticket ~= '0' then
 end
 
 local serial, sub = tonumber(draw.serial), tonumber(draw.sub) + 1
+if sub >= SUBS_MAX then return {'full'} end
 local record = table.concat({kind, agent, id, text(now), ticket, text(stake), ARGV[10]}, '|')
 local ring
 local failed = commit(function()

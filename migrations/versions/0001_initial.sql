@@ -272,7 +272,7 @@ CREATE TABLE gate_state (
 );
 
 CREATE TABLE witness_slots (
-    slot      text PRIMARY KEY,                -- "<host>/<number>"
+    slot      text PRIMARY KEY,                -- a name made once, kept beside its file
     round     bigint NOT NULL DEFAULT 0,       -- the last round that it answered
     listed_at timestamptz NOT NULL DEFAULT now()
 );
@@ -308,14 +308,6 @@ CREATE TABLE seal_blocks (
     block   integer NOT NULL,
     hash    bytea NOT NULL CHECK (length(hash) = 32),
     PRIMARY KEY (draw_id, block)
-);
-
--- How many records of a draw's journal were written back from the database by rebuilds.
-CREATE TABLE restorations (
-    draw_id    integer NOT NULL REFERENCES draws,
-    generation bigint NOT NULL,
-    records    bigint NOT NULL,
-    PRIMARY KEY (draw_id, generation)
 );
 
 CREATE TABLE seal_failures (
@@ -469,7 +461,7 @@ GRANT USAGE ON SCHEMA public TO drawbreak_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO drawbreak_app;
 -- What is written stays written: not even the application can change what was sold, booked, sealed or drawn.
 REVOKE UPDATE, DELETE ON tickets, ticket_lines, voids, gaps, closings, accounts, entries, postings, seals, seal_blocks,
-    seal_failures, restorations, results, winners, draw_reports FROM drawbreak_app;
+    seal_failures, results, winners, draw_reports FROM drawbreak_app;
 REVOKE DELETE ON users, wallets, wallet_outbox, games, draws, intents, positions, dead_letters, gate_state FROM drawbreak_app;
 REVOKE ALL ON FUNCTION ensure_partitions(date), analyze_tickets(date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date), analyze_tickets(date) TO drawbreak_app;

@@ -30,11 +30,22 @@ def test_a_new_user_has_a_wallet_and_its_account(people: People, res: Resources)
 
 
 def test_a_credit_limit_can_be_sold_on_at_once(people: People, login: Callable[..., Caller], draw_id: str) -> None:
-    assert people.coordinator("POST /v1/users", BODY | {"credit_limit": 50_000}).status_code == 201
+    assert people.admin("POST /v1/users", BODY | {"credit_limit": 50_000}).status_code == 201
     agent = login("new.one")
     receipt = agent("POST /v1/tickets", sale(draw_id, ("straight", "046", 1000)))
     assert (receipt.status_code, receipt.json["available"]) == (201, 49_000)
     assert agent("GET /v1/me").json["wallet"]["credit_limit"] == 50_000
+
+
+def test_a_coordinator_cannot_make_credit_out_of_nothing(people: People) -> None:
+    for role in ("agent", "coordinator"):
+        answer = people.coordinator("POST /v1/users", BODY | {"role": role, "credit_limit": 100})
+        assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
+        assert "credit limit" in answer.json["detail"]
+    assert people.coordinator("POST /v1/users", BODY | {"credit_limit": 0}).status_code == 201
+    for number, giver in enumerate((people.admin, people.superadmin)):
+        body = BODY | {"username": f"trusted{number}", "parent_id": people.coordinator.id, "credit_limit": 100}
+        assert giver("POST /v1/users", body).json["wallet"]["available"] == 100
 
 
 # Who may make whom below himself: (maker, role) → the answer.
@@ -143,7 +154,7 @@ def test_a_list_is_read_page_by_page_newest_first(people: People) -> None:
 
 
 def test_a_bad_page_is_refused(people: People) -> None:
-    for query in ("limit=0", "limit=501", "limit=x", "cursor=x", "cursor=%00", "colour=red"):
+    for query in ("limit=0", "limit=501", "limit=x", "cursor=x", "cursor=%00", "cursor=1_0", "colour=red"):
         answer = people.admin(f"GET /v1/users?{query}")
         assert (answer.status_code, answer.json["errors"][0]["path"]) == (422, query.partition("=")[0])
 

@@ -6,13 +6,17 @@ import io
 import json
 import re
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from flask import Flask
+from sqlalchemy import exc as sql_errors
 from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from actions import users
+from actions.resources import Resources
 from api.bodies import BATCH_BYTES_MAX, BODY_BYTES_MAX
 from api.errors import TABLE, markdown
 from runtime.resp import ask
@@ -184,6 +188,56 @@ def test_what_the_framework_refuses_is_a_problem_document_too(nobody: Caller) ->
     assert "GET" in wrong_method.headers["Allow"]
     for call in ("GET /nowhere", "DELETE /v1/me", "PUT /v1/tickets", "GET /v1/auth/login"):
         assert is_problem(nobody(call))
+
+
+# One in a circle, Arabic and fullwidth digits are digits too, for Python.
+NO_NUMBERS = ["1_0", "%2B1", "-1", "%201", "1%20", "1.0", "1e1", "%D9%A1", "%EF%BC%91", "%E2%91%A0", "0x1", "", "1%0A"]
+
+
+def test_a_number_in_a_query_or_a_path_is_of_ascii_digits_only(people: People) -> None:
+    for text in [*NO_NUMBERS, "9" * 5_000]:
+        for name in ("limit", "agent_id", "stake"):
+            answer = people.superadmin(f"GET /v1/tickets?{name}={text}")
+            assert (answer.status_code, answer.json["errors"][0]["path"]) == (422, name), text
+        for call in (f"GET /v1/users/{text}", f"POST /v1/users/{text}/credit"):
+            if call != "GET /v1/users/":
+                answer = people.superadmin(call)
+                assert (answer.status_code, answer.json["code"]) == (404, "not_found"), call
+    assert people.superadmin(f"GET /v1/users/0{people.agent.id}").json["id"] == people.agent.id
+    assert len(people.superadmin("GET /v1/users?limit=02").json["items"]) == 2
+
+
+def test_a_path_with_doubled_slashes_is_not_found_and_redirects_nowhere(nobody: Caller) -> None:
+    for path in ("//v1/me", "/v1//me", "//evil.example/v1/me", "/v1/draws//seal", "/v1/me/", "/v1/docs//"):
+        # As a server hands it on; the client's own parser takes the first of two slashes for a host.
+        answer = nobody("GET /", base_url="http://evil.example", environ_overrides={"PATH_INFO": path})
+        assert answer.status_code == 404, path
+        assert "Location" not in answer.headers
+        assert is_problem(answer)
+
+
+def test_no_redirect_names_the_host_that_the_request_names(app: Flask, nobody: Caller) -> None:
+    for rule in app.url_map.iter_rules():
+        if "GET" in (rule.methods or ()):
+            path = re.sub(r"<[^>]+>", "1", rule.rule).rstrip("/")
+            answer = nobody(f"GET {path}", base_url="http://evil.example")
+            assert answer.headers.get("Location", "/").startswith("/"), path
+            assert answer.status_code != 308 or not answer.data, path
+
+
+def test_nobody_waits_long_for_a_database_that_has_no_connection_left(people: People, res: Resources) -> None:
+    pool = res.sessions.kw["bind"].pool
+    assert pool.size() < res.settings.api_threads // 2
+    with ExitStack() as held:
+        for _ in range(pool.size()):
+            try:
+                held.enter_context(res.sessions()).connection()
+            except sql_errors.TimeoutError:  # the background threads hold one now and then
+                break
+        answer = people.agent("GET /v1/me")
+    assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
+    assert answer.headers["Retry-After"] == "1"
+    assert people.agent("GET /v1/me").status_code == 200
 
 
 def test_a_database_that_is_away_is_503_with_retry_after(people: People, monkeypatch: pytest.MonkeyPatch) -> None:

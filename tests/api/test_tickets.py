@@ -178,6 +178,9 @@ def test_lists_take_their_filters_and_refuse_bad_ones(people: People, res: Resou
         ("cursor=1e999_1_1", 422),
         ("cursor=1_99999999999_99999999999999999999", 422),
         ("cursor=nan_1_1", 422),
+        ("cursor=1764000000.000000_1_0_1", 422),
+        ("cursor=1764000000.000000_%D9%A1_1", 422),
+        ("cursor=1764000000.000000_1_1", 200),
         ("colour=red", 422),
     ):
         answer = people.coordinator(f"GET /v1/tickets?{query}")

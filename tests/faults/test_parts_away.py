@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from tests.service import Service, Terminal
 # The deadlines are the contract's (100 ms refused, 1 s hanging), at ten times their size on a busy machine.
 REFUSED_S = 1.0
 HANGING_S = 10.0
+POLLERS = 40  # more than the threads of the one API process
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -65,6 +69,37 @@ def test_without_postgres_sales_go_on_and_everything_arrives_when_it_is_back(
         assert time.monotonic() < deadline, listed
         time.sleep(0.2)
     assert {item["id"] for item in listed["items"]} == set(terminal.receipts)
+
+
+def test_a_hanging_postgres_takes_no_threads_from_the_sales(service: Service, terminal: Terminal) -> None:
+    draw = service.draw(service.login("superadmin"), "15:00")
+    assert sell_once(service, terminal, draw, str(uuid.uuid4()))[0] == 201
+    (postmaster, *_) = service.processes("postgres", "-D")
+    processes = [postmaster, *postmaster.children()]
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.is_set():
+            with suppress(OSError, http.client.HTTPException):
+                service.call("GET", "/v1/draws", token=terminal.token)
+
+    pollers = [threading.Thread(target=poll) for _ in range(POLLERS)]
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        for poller in pollers:
+            poller.start()
+        time.sleep(1)  # by now every way to the database is taken
+        answers = [sell_once(service, terminal, draw, str(uuid.uuid4())) for _ in range(10)]
+    finally:
+        ended.set()
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+        for poller in pollers:
+            if poller.ident is not None:
+                poller.join()
+    assert {status for status, _, _ in answers} == {201}
+    assert max(seconds for _, _, seconds in answers) < HANGING_S
 
 
 def test_a_hanging_redis_is_answered_503_and_then_at_once_and_the_same_id_sells_later(

@@ -19,7 +19,7 @@ from models.draws import Intent
 from models.ledger import Entry
 from models.people import WalletOutbox
 from models.tickets import DeadLetter
-from rules.errors import CutoffPassed, DrawNotOpen, IntakeUnavailable, NoSuchDraw, SamePerson, WrongState
+from rules.errors import DrawNotOpen, IntakeUnavailable, NoSuchDraw, SamePerson, WrongState
 from tasks.open_draws import open_draws
 from tasks.persist import persist
 from tasks.seal import seal
@@ -171,7 +171,7 @@ def test_a_draw_that_never_reached_the_gate_becomes_void(lottery: Lottery, monke
     assert status(lottery.res, draw) == "void"
     open_draws(lottery.res)
     assert not opening.open_in_gate(lottery.res, read_draw(lottery.res, draw).id)
-    with pytest.raises(CutoffPassed):
+    with pytest.raises(DrawNotOpen):
         # The gate has never heard of it.
         lottery.sell(draw, lottery.person(pesos=10))
 
