@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
+
+from sqlalchemy import delete, select
 
 from actions.resources import Resources
 from intake.records import Position
 from intake.witness import read_folder
 from models.gate_state import (
+    WitnessSlot,
     answer_round,
     ask_witnesses,
     gate_state,
@@ -68,3 +72,17 @@ def gather(res: Resources) -> tuple[dict[str, Position], list[str]]:
         if not silent or time.monotonic() >= deadline:
             return {draw: Position(*seen) for draw, seen in witnessed.items()}, silent
         time.sleep(_LOOK_S)
+
+
+def listed(res: Resources) -> list[tuple[str, datetime]]:
+    """(slot, since when) of every slot that a round asks, the oldest first."""
+    with res.sessions() as session:
+        query = select(WitnessSlot.slot, WitnessSlot.listed_at).order_by(WitnessSlot.listed_at)
+        return [(slot, since) for slot, since in session.execute(query)]
+
+
+def forget(res: Resources, slot: str) -> bool:
+    """Asks that slot no more; False: there is none of that name. A living process lists itself again."""
+    with res.sessions.begin() as session:
+        gone = delete(WitnessSlot).where(WitnessSlot.slot == slot).returning(WitnessSlot.slot)
+        return session.execute(gone).first() is not None

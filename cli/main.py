@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": "cli.serve",
     "server": "cli.server",
     "setup": "cli.setup",
+    "witnesses": "cli.witnesses",
 }
 
 

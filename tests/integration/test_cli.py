@@ -85,3 +85,12 @@ def test_a_date_is_cancelled(lottery: Lottery, drawbreak) -> None:  # type: igno
     assert drawbreak("draws", "cancel-date", "3D", "2026-12-25", "--reason", "Christmas").exit_code == 0
     with lottery.res.sessions() as session:
         assert session.scalar(select(CancelledDate.reason)) == "Christmas"
+
+
+def test_a_witness_slot_of_a_host_that_is_gone_is_forgotten(lottery: Lottery, drawbreak) -> None:  # type: ignore[no-untyped-def]
+    with lottery.res.sessions.begin() as session:
+        session.execute(text("INSERT INTO witness_slots (slot) VALUES ('gone')"))
+    assert "gone" in drawbreak("witnesses", "list").output
+    assert drawbreak("witnesses", "forget", "gone").exit_code == 0
+    assert "gone" not in drawbreak("witnesses", "list").output
+    assert drawbreak("witnesses", "forget", "gone").exit_code == 1
