@@ -110,6 +110,7 @@ def _rebuild_draw(
     """One draw's keys from the database, its journal's tail and a gap where something was lost."""
     position = Position(row.serial, row.sub)
     witnessed = evidence.witnessed.get(draw.name)
+    res.rebuild.drop_what_is_no_journal(draw.name)
     never_sold = position == (0, 0) and next(res.rebuild.tail(draw.name, position), None) is None
     if never_sold:
         if witnessed is None and not evidence.silent:

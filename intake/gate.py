@@ -101,6 +101,8 @@ class Gate:
         for held, answer in zip(found, answers, strict=True):
             if isinstance(held, Held):
                 self._note(draw, _place(answer[3:5]) if held.replayed else Position(held.serial, 0))
+            elif answer[0] == b"cancelled":
+                self._note(draw, _place(answer[1:3]))
         return found
 
     def _sold(self, game: str, sale: Sale, answer: list[Any]) -> Held | errors.Problem | DrawUnknown:
@@ -132,10 +134,11 @@ class Gate:
             if answer[0] == b"found":
                 self._note(draw, _place(answer[3:5]))
                 return _held(answer[1], answer[2])
+            if answer[0] == b"dead":
+                self._note(draw, _place(answer[1:3]))
+                raise errors.IdCancelled
         if answer[0] == b"none":
             return None
-        if answer[0] == b"dead":
-            raise errors.IdCancelled
         raise _raisable(answer[0])
 
     def void(self, draw: str, held: Held, agent_id: int, window_ms: int, reason: str) -> Voided:
@@ -172,6 +175,8 @@ class Gate:
             if outcome == b"repeated":
                 self._note(draw, _place(answer[2:4]))
                 return Voided(answer[1].decode())
+            if outcome == b"already":
+                self._note(draw, _place(answer[1:3]))
         if outcome == b"changed":
             # Somebody sold or cancelled the id between our look and our call; the same call again sees it.
             raise errors.IntakeUnavailable(retry_after=RETRY_AFTER_S)

@@ -126,6 +126,12 @@ class Rebuild:
                     name = parts[1]
                     self._client.delete(keys.draw(name), keys.ids(name), keys.exposure(name), keys.bell(name))
 
+    def drop_what_is_no_journal(self, name: str) -> None:
+        """Deletes a key that stands where a journal belongs and is none: it could be neither read nor replaced."""
+        with translated():
+            if self._client.type(keys.journal(name)) not in (b"stream", b"none"):
+                self._client.delete(keys.journal(name))
+
     def tail(self, name: str, after: Position) -> Iterator[tuple[Position, bytes]]:
         """What the journal still holds after the position, read in chunks."""
         return self._read(name, after, None)
@@ -155,8 +161,10 @@ class Rebuild:
             return int(self._client.xlen(keys.journal(name)))
 
     def surviving(self, name: str) -> tuple[str, int]:
-        """(latch, last_ms) of the draw as the server still has it; ("", 0) if it has nothing."""
+        """(latch, last_ms) of the draw as the server still has it; ("", 0) if it has nothing to be read."""
         with translated():
+            if self._client.type(keys.draw(name)) != b"hash":
+                return "", 0
             latch, last_ms = self._client.hmget(keys.draw(name), "latch", "last_ms")
         return (latch or b"").decode(), int(last_ms or 0)
 

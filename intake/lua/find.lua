@@ -2,7 +2,7 @@
 -- Looks a ticket up by id or by serial, fenced like a sale, so that "not found" is never a gate that has forgotten.
 -- KEYS: draw, journal, ids
 -- ARGV: generation, witnessed serial, witnessed sub, "id" or "serial", the id or the serial
--- Gives: found state record serial sub (of the draw's last record) | dead (an id cancelled and never sold) | none latch | no_draw | fenced why
+-- Gives: found state record serial sub (of the draw's last record) | dead serial sub (an id cancelled and never sold) | none latch | no_draw | fenced why
 
 local draw = load(KEYS[1], {'serial', 'sub', 'latch'})
 local fence = fenced(ARGV[1], draw, ARGV[2], ARGV[3])
@@ -12,7 +12,7 @@ if not draw then return {'no_draw'} end
 local state, record
 if ARGV[4] == 'id' then
   state = call('HGET', KEYS[3], ARGV[5])
-  if state == 'c' then return {'dead'} end
+  if state == 'c' then return {'dead', draw.serial, draw.sub} end
   if state then record = record_at(KEYS[2], string.match(state, '^%d+')) end
 else
   record = record_at(KEYS[2], ARGV[5])

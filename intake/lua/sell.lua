@@ -3,7 +3,7 @@
 -- KEYS: draw, journal, ids, exposure, wallet, bell
 -- ARGV: generation, witnessed serial, witnessed sub, agent, ticket id, lines, stake, then one bet per argument:
 --       "field|class|stake|rambolito field|rambolito class|straight field,…" (intake/bets.py)
--- Gives: sold serial record ring | again state record serial sub (of the draw's last record) | cancelled | conflict | no_draw | cutoff | not_open | stopped
+-- Gives: sold serial record ring | again state record serial sub (of the draw's last record) | cancelled serial sub | conflict | no_draw | cutoff | not_open | stopped
 --        | suspended | credit available | sold_out (bet's index, left)… | full | fenced why
 
 local draw = load(KEYS[1], {'serial', 'sub', 'cutoff_ms', 'opens_ms', 'latch', 'stopped', 'last_ms',
@@ -17,7 +17,7 @@ local agent, id, lines, stake = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 
 local known = call('HGET', KEYS[3], id)
 if known then
-  if string.sub(known, -1) == 'c' then return {'cancelled'} end
+  if string.sub(known, -1) == 'c' then return {'cancelled', draw.serial, draw.sub} end
   local record = record_at(KEYS[2], string.match(known, '^%d+'))
   if not record then return {'fenced', 'a known ticket is not in the journal'} end
   local its_agent, its_lines = string.match(record, '^t|(%d+)|%x+|%d+|%-?%d+|(.*)$')

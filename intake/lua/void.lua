@@ -4,7 +4,7 @@
 -- ARGV: generation, witnessed serial, witnessed sub, kind ("v" void or "c" cancel), agent, ticket id,
 --       ticket's serial (0: the caller knows of no ticket), stake, void window in ms, reason, then (exposure field, stake)…
 -- Gives: voided serial sub record ring | never_sold serial sub record ring | repeated outcome serial sub (of the
---        draw's last record) | already | over | not_open | full | no_draw | changed (what is known of the id is not what the caller read) | fenced why
+--        draw's last record) | already serial sub | over | not_open | full | no_draw | changed (what is known of the id is not what the caller read) | fenced why
 
 local draw = load(KEYS[1], {'serial', 'sub', 'cutoff_ms', 'latch', 'last_ms', 'opens_ms'})
 local fence = fenced(ARGV[1], draw, ARGV[2], ARGV[3])
@@ -19,10 +19,10 @@ if (string.match(known or '', '^%d+') or '0') ~= ticket then
 end
 local state = string.sub(known or '', -1)
 if state == 'c' then
-  if kind == 'v' then return {'already'} end
+  if kind == 'v' then return {'already', draw.serial, draw.sub} end
   return {'repeated', ticket == '0' and 'never_sold' or 'voided', draw.serial, draw.sub}
 end
-if state == 'v' and kind == 'v' then return {'already'} end
+if state == 'v' and kind == 'v' then return {'already', draw.serial, draw.sub} end
 
 local now = clock(draw.last_ms)
 local latch = draw.latch

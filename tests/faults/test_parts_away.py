@@ -74,8 +74,6 @@ def test_without_postgres_sales_go_on_and_everything_arrives_when_it_is_back(
 def test_a_hanging_postgres_takes_no_threads_from_the_sales(service: Service, terminal: Terminal) -> None:
     draw = service.draw(service.login("superadmin"), "15:00")
     assert sell_once(service, terminal, draw, str(uuid.uuid4()))[0] == 201
-    (postmaster, *_) = service.processes("postgres", "-D")
-    processes = [postmaster, *postmaster.children()]
     ended = threading.Event()
 
     def poll() -> None:
@@ -84,20 +82,24 @@ def test_a_hanging_postgres_takes_no_threads_from_the_sales(service: Service, te
                 service.call("GET", "/v1/draws", token=terminal.token)
 
     pollers = [threading.Thread(target=poll) for _ in range(POLLERS)]
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
+    for poller in pollers:
+        poller.start()
+    time.sleep(2)  # by now the pool holds as many connections as it may, and none of them would be refused
+    (postmaster, *_) = service.processes("postgres", "-D")
+    stopped = [postmaster]
     try:
-        for poller in pollers:
-            poller.start()
-        time.sleep(1)  # by now every way to the database is taken
+        postmaster.send_signal(signal.SIGSTOP)  # first, so that nothing is born behind our back
+        stopped += postmaster.children()
+        for process in stopped:
+            process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
         answers = [sell_once(service, terminal, draw, str(uuid.uuid4())) for _ in range(10)]
     finally:
         ended.set()
-        for process in processes:
+        for process in stopped:
             process.send_signal(signal.SIGCONT)
         for poller in pollers:
-            if poller.ident is not None:
-                poller.join()
+            poller.join()
     assert {status for status, _, _ in answers} == {201}
     assert max(seconds for _, _, seconds in answers) < HANGING_S
 

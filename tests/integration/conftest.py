@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from models.ledger import Account, post
 from models.people import User, Wallet, add_to_balances, lock_wallets, loosen, mark_applied, waiting_outbox
 from rules.tickets import Line
 from runtime.clock import Clock
+from runtime.embedded_valkey import Valkey
 from runtime.settings import Settings
 
 
@@ -134,5 +136,21 @@ def make_resources(settings: Settings, *, witness: bool = True, connections: int
 @pytest.fixture
 def lottery(settings: Settings) -> Iterator[Lottery]:
     res, rings = make_resources(settings)
+    yield Lottery(res, rings)
+    res.close()
+
+
+@pytest.fixture
+def own_valkey(servers_dir: Path) -> Iterator[Valkey]:
+    """A server that this test may kill."""
+    server = Valkey(servers_dir / f"valkey-{new_id()[:8]}").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def fragile(settings: Settings, own_valkey: Valkey) -> Iterator[Lottery]:
+    """A lottery on a server that this test may kill."""
+    res, rings = make_resources(replace(settings, redis_url=own_valkey.url()))
     yield Lottery(res, rings)
     res.close()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,50 +19,8 @@ from runtime.embedded_valkey import Valkey
 from runtime.settings import Settings
 from tasks.persist import persist
 from tests.integration.conftest import Lottery, make_resources, new_id
+from tests.integration.lost_servers import cut_tail, kill, sell_on
 from tests.integration.test_gate_errors import gate_state
-
-
-@pytest.fixture
-def own_valkey(servers_dir: Path) -> Iterator[Valkey]:
-    """A server that this test may kill."""
-    home = servers_dir / f"valkey-{new_id()[:8]}"
-    server = Valkey(home).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def fragile(settings: Settings, own_valkey: Valkey) -> Iterator[Lottery]:
-    """A lottery on a server that this test may kill."""
-    res, rings = make_resources(replace(settings, redis_url=own_valkey.url()))
-    yield Lottery(res, rings)
-    res.close()
-
-
-def kill(server: Valkey) -> None:
-    assert server.process is not None
-    server.process.kill()
-    server.process.wait()
-    server.stop()
-
-
-def cut_tail(server: Valkey, count: int) -> int:
-    """Cuts the last bytes of the append-only file, as a disk that lied about its last writes would."""
-    (newest,) = sorted(server.home.glob("data/appendonlydir/*.incr.aof"))[-1:]
-    size = newest.stat().st_size
-    os.truncate(newest, size - count)
-    return size
-
-
-def sell_on(lottery: Lottery, draw: str, agent: int, *lines: str) -> dict[str, object]:
-    """As a terminal does: asks again with the same id after a reconcile."""
-    ticket_id = new_id()
-    for _ in range(5):
-        try:
-            return lottery.sell(draw, agent, *lines, ticket_id=ticket_id)
-        except errors.IntakeUnavailable:
-            reconcile(lottery.res)
-    raise AssertionError("never sold")
 
 
 def test_a_flushed_server_is_rebuilt_with_right_limits_and_credit_and_the_loss_is_a_gap(
