@@ -2,6 +2,7 @@
 
 import os
 
+from intake.doorbell import QUEUES, VISIBILITY_TIMEOUT_S
 from runtime.settings import Settings
 
 _settings = Settings.from_env(os.environ)
@@ -12,10 +13,9 @@ broker_connection_retry_on_startup = True
 # A task longer than the visibility timeout would run twice, so the hard limit stays below it.
 task_time_limit = 300
 task_soft_time_limit = 270
-_visibility_timeout_s = 360
 
 broker_transport_options = {
-    "visibility_timeout": _visibility_timeout_s,
+    "visibility_timeout": VISIBILITY_TIMEOUT_S,
     # A killed worker's messages come back after seconds, not after the 100 s that the defaults multiply to.
     "unacked_restore_interval": 2,
     "unacked_restore_throttle": 1,
@@ -36,13 +36,7 @@ result_backend = None
 task_default_queue = "default"
 task_create_missing_queues = True
 # Long steps get a queue and a worker of their own instead of a priority.
-task_routes = {
-    "tickets.*": {"queue": "persist"},
-    "draws.seal": {"queue": "settle"},
-    "draws.settle": {"queue": "settle"},
-    "draws.void": {"queue": "settle"},
-    "reports.*": {"queue": "reports"},
-}
+task_routes = {name: {"queue": queue} for name, queue in QUEUES.items()}
 
 task_serializer = "json"
 accept_content = ["json"]
@@ -54,7 +48,7 @@ worker_soft_shutdown_timeout = 8
 worker_send_task_events = True
 worker_hijack_root_logger = False
 
-assert task_time_limit < _visibility_timeout_s
+assert task_time_limit < VISIBILITY_TIMEOUT_S
 
 # Periodic jobs take their rows with SKIP LOCKED or by compare-and-set: two beats do no harm. A tick that was not
 # taken within its own period is stale.

@@ -17,6 +17,9 @@ RINGS_MAX = 1_000
 # A ring that waited longer than this has been overtaken by a sweep.
 EXPIRES_S = 10
 
+# The same for every application on the broker: how long a message may be worked on before another worker gets it.
+VISIBILITY_TIMEOUT_S = 360
+
 _log = logging.getLogger(__name__)
 
 
@@ -91,7 +94,11 @@ def producer(broker_url: str) -> Publisher:
     app = Celery("drawbreak", broker=broker_url, set_as_current=False)
     app.conf.update(
         broker_connection_retry=False,
-        broker_transport_options={"socket_timeout": 2, "socket_connect_timeout": 2},
+        broker_transport_options={
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+        },
         task_ignore_result=True,
     )
     publisher: Publisher = app

@@ -13,7 +13,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -24,7 +23,6 @@ from runtime.process import free_port
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults,
-    pytest.mark.skipif(find_spec("api.wsgi") is None or find_spec("workers.app") is None, reason="nothing to run yet"),
 ]
 
 UP_SECONDS = 120
