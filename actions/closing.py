@@ -11,7 +11,7 @@ from actions.resources import Resources
 from intake.gate_errors import DrawUnknown, Unreconciled
 from models.draws import Draw, Intent, close_was_asked, draw_by_name, lock_draw, waiting_intents
 from models.gate_state import share_generation
-from rules.errors import CutoffPassed, Invalid, NoSuchDraw, WrongState
+from rules.errors import CutoffPassed, Invalid, WrongState
 
 
 def close_in_gate(res: Resources, name: str, *, asked: bool) -> bool:
@@ -33,8 +33,6 @@ def ask_to_close(res: Resources, actor_id: int, name: str) -> None:
     """Records that somebody means to close the draw: from here on nothing reopens it. Raises NoSuchDraw, WrongState."""
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        if draw is None:
-            raise NoSuchDraw
         if close_was_asked(session, draw.id) and draw.status not in ("voiding", "void"):
             return
         if draw.status != "open":
@@ -51,8 +49,6 @@ def ask_to_move_cutoff(
     """
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        if draw is None:
-            raise NoSuchDraw
         if draw.status not in ("scheduled", "open"):
             raise (CutoffPassed if draw.cutoff_at <= res.clock.now() else WrongState(f"The draw is {draw.status}."))
         if min(draw.cutoff_at, cutoff_at) <= res.clock.now():

@@ -91,8 +91,6 @@ def resume(res: Resources, name: str) -> str | None:
     """
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        if draw is None:
-            raise NoSuchDraw
         reason, draw.stopped = draw.stopped, None
     if reason is not None:
         res.rebuild.fence()

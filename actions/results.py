@@ -30,7 +30,7 @@ def enter(res: Resources, actor_id: int, name: str, number: str, date: Date, tim
     Raises NoSuchDraw, NotSealed, WrongState, OtherDraw, TooEarly, Invalid (number).
     """
     with res.sessions.begin() as session:
-        draw = _locked(session, name)
+        draw = lock_draw(session, name)
         _check(res, draw, number, date, time)
         keep_request(session, draw.id, RESULT, actor_id, {"number": number})
     return {"status": "awaiting_confirmation", "draw_id": name}
@@ -43,7 +43,7 @@ def confirm(res: Resources, actor_id: int, name: str, number: str, date: Date, t
     both entries are dropped.
     """
     with res.sessions.begin() as session:
-        draw = _locked(session, name)
+        draw = lock_draw(session, name)
         version = _confirmed_version(session, draw, actor_id, number, date, time)
         if version is None:
             _check(res, draw, number, date, time)
@@ -89,13 +89,6 @@ def resume(res: Resources, name: str) -> dict[str, Any]:
         raise WrongState(f"The draw is {body['status']}; there is nothing to resume.")
     res.doorbell.ring("draws.settle", name)
     return body
-
-
-def _locked(session: Session, name: str) -> Draw:
-    draw = lock_draw(session, name)
-    if draw is None:
-        raise NoSuchDraw
-    return draw
 
 
 def _check(res: Resources, draw: Draw, number: str, date: Date, time: Time) -> None:

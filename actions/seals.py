@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from actions.approvals import confirmed_request, keep_request, mark_confirmed, took_part, waiting_request
 from actions.resources import Resources
 from models.draws import Draw, draw_by_name, lock_draw
@@ -43,7 +41,7 @@ def published(res: Resources, name: str, full: bool) -> dict[str, Any]:
 def ask_late(res: Resources, actor_id: int, name: str, reason: str) -> dict[str, Any]:
     """Asks for the seal of a draw that was not sealed by `draws_at`. Raises NoSuchDraw, WrongState."""
     with res.sessions.begin() as session:
-        draw = _locked(session, name)
+        draw = lock_draw(session, name)
         if took_part(confirmed_request(session, draw.id, LATE_SEAL), actor_id):
             return {"status": "confirmed", "draw_id": name}
         _must_be_late(res, draw)
@@ -57,20 +55,13 @@ def confirm_late(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
     Raises NoSuchDraw, WrongState, SamePerson.
     """
     with res.sessions.begin() as session:
-        draw = _locked(session, name)
+        draw = lock_draw(session, name)
         earlier = confirmed_request(session, draw.id, LATE_SEAL)
         if earlier is None or earlier.content["confirmed_by"] != actor_id:
             _must_be_late(res, draw)
             mark_confirmed(waiting_request(session, draw.id, LATE_SEAL, actor_id), actor_id)
     res.doorbell.ring("draws.seal", name)
     return {"status": "confirmed", "draw_id": name}
-
-
-def _locked(session: Session, name: str) -> Draw:
-    draw = lock_draw(session, name)
-    if draw is None:
-        raise NoSuchDraw
-    return draw
 
 
 def _must_be_late(res: Resources, draw: Draw) -> None:

@@ -12,7 +12,7 @@ from actions.approvals import confirmed_request, keep_request, mark_confirmed, t
 from actions.closing import complete_intents
 from actions.resources import Resources
 from models.draws import Draw, Intent, PendingApproval, advance, close_was_asked, lock_draw
-from rules.errors import IntakeUnavailable, NoSuchDraw, WrongState
+from rules.errors import IntakeUnavailable, WrongState
 
 VOID = "void"
 
@@ -24,7 +24,7 @@ _log = structlog.get_logger()
 def ask(res: Resources, actor_id: int, name: str, reason: str) -> dict[str, Any]:
     """Asks to void a draw; sales go on until another person confirms. Raises NoSuchDraw, WrongState."""
     with res.sessions.begin() as session:
-        draw = _locked(session, name)
+        draw = lock_draw(session, name)
         if took_part(confirmed_request(session, draw.id, VOID), actor_id):
             return {"status": "voiding", "draw_id": name}
         _must_be_voidable(draw)
@@ -38,7 +38,7 @@ def confirm(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
     The same call again gets the same answer. Raises NoSuchDraw, WrongState, SamePerson.
     """
     with res.sessions.begin() as session:
-        draw = _locked(session, name)
+        draw = lock_draw(session, name)
         earlier = confirmed_request(session, draw.id, VOID)
         if earlier is None or earlier.content["confirmed_by"] != actor_id:
             _must_be_voidable(draw)
@@ -52,13 +52,6 @@ def confirm(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
         _log.warning("close_waits_for_the_gate", draw=name, reason=problem.detail)
     res.doorbell.ring("draws.void", name)
     return {"status": "voiding", "draw_id": name}
-
-
-def _locked(session: Session, name: str) -> Draw:
-    draw = lock_draw(session, name)
-    if draw is None:
-        raise NoSuchDraw
-    return draw
 
 
 def _must_be_voidable(draw: Draw) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -85,7 +86,7 @@ class Line(fields.String):
         return text
 
 
-class _Parsed(fields.String):
+class _Parsed(fields.String, ABC):
     """A string of one shape, read by a function that may raise ValueError."""
 
     shape: re.Pattern[str]
@@ -112,8 +113,9 @@ class _Parsed(fields.String):
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         return value
 
+    @abstractmethod
     def parsed(self, text: str) -> Any:
-        raise NotImplementedError
+        """What the text says. Raises ValueError, OverflowError."""
 
 
 class Instant(_Parsed):

@@ -13,6 +13,7 @@ from sqlalchemy import ForeignKey, Integer, PrimaryKeyConstraint, Text, Uuid, fu
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Big, Instant, Json, Str
+from rules.errors import NoSuchDraw
 
 
 class Game(Base):
@@ -94,7 +95,6 @@ class Intent(Base):
     asked_by: Mapped[Big | None] = mapped_column(ForeignKey("users.id"))
     asked_at: Mapped[Instant] = mapped_column(server_default=func.now())
     status: Mapped[Str] = mapped_column(server_default="asked")
-    answer: Mapped[str | None] = mapped_column(Text)
     done_at: Mapped[Instant | None]
 
 
@@ -116,10 +116,13 @@ def draw_by_name(session: Session, name: str) -> Draw | None:
     return session.scalar(select(Draw).where(Draw.name == name))
 
 
-def lock_draw(session: Session, name: str) -> Draw | None:
-    """The draw with its row locked until the transaction ends, read anew."""
+def lock_draw(session: Session, name: str) -> Draw:
+    """The draw with its row locked until the transaction ends, read anew. Raises NoSuchDraw."""
     query = select(Draw).where(Draw.name == name).with_for_update().execution_options(populate_existing=True)
-    return session.scalar(query)
+    draw = session.scalar(query)
+    if draw is None:
+        raise NoSuchDraw
+    return draw
 
 
 def advance(session: Session, draw_id: int, was: Sequence[str], becomes: str, **values: Any) -> bool:

@@ -87,7 +87,7 @@ def _in_time(session: Session, draw: Draw, now: datetime) -> bool:
 def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> bool:
     """Writes the seal and moves the draw; False: the draw was voided meanwhile, or has been drawn by now."""
     locked = lock_draw(session, draw.name)
-    if locked is None or locked.status != "closed" or locked.stopped is not None:
+    if locked.status != "closed" or locked.stopped is not None:
         return False
     if not _in_time(session, locked, now):
         return False

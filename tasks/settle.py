@@ -58,7 +58,7 @@ def _do(res: Resources, name: str, version: int, step: str) -> bool:
     """Does one step unless it is done; False: another version is the current one, or the draw is voided."""
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        if draw is None or draw.result_version != version:
+        if draw.result_version != version:
             return False
         if draw.status == "settled":
             return True

@@ -53,7 +53,7 @@ def _refund(res: Resources, draw: Draw) -> dict[int, int] | None:
     with res.sessions.begin() as session:
         position = session.scalar(select(Position).where(Position.draw_id == draw.id).with_for_update())
         locked = lock_draw(session, draw.name)
-        if locked is None or locked.status != "voiding" or locked.stopped is not None:
+        if locked.status != "voiding" or locked.stopped is not None:
             return None
         if position is not None and not _drained(res, session, locked, position):
             return None

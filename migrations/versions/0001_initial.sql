@@ -124,7 +124,6 @@ CREATE TABLE intents (
     asked_by   bigint REFERENCES users,
     asked_at   timestamptz NOT NULL DEFAULT now(),
     status     text NOT NULL DEFAULT 'asked' CHECK (status IN ('asked', 'posted', 'refused')),
-    answer     text,
     done_at    timestamptz,
     CHECK ((done_at IS NOT NULL) = (status <> 'asked'))
 );

@@ -208,21 +208,26 @@ def test_valkey_ends_when_its_parent_is_killed(servers_dir: Path) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.skipif(os.geteuid() != 0 or by_capability() is None, reason="root's second way")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or by_capability() is None,
+    reason="only root drops to another user, and this way needs setpriv with capabilities",
+)
 def test_postgres_ends_with_its_parent_also_without_user_namespaces(servers_dir: Path) -> None:
     before = "runtime.unprivileged.by_namespace = lambda: None"
     server = start_and_kill_the_parent("embedded_postgres", "Postgres", servers_dir / "orphan-cap", before)
     assert wait_until(lambda: gone(server))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="these are root's ways")
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root must drop to another user; everyone else runs PostgreSQL as himself"
+)
 @pytest.mark.parametrize("way", [by_namespace, by_capability])
 def test_root_can_run_postgres_below_a_directory_that_nobody_else_enters(
     way: Callable[[], object], tmp_path: Path, servers_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = way()
     if chosen is None:
-        pytest.skip("not available here")
+        pytest.skip(f"this machine does not offer {way.__name__}: it needs unshare or setpriv, and the kernel's leave")
     monkeypatch.setattr("runtime.embedded_postgres.unprivileged", lambda *_: chosen)
     closed = servers_dir / f"closed-{tmp_path.name}"
     closed.mkdir(mode=0o700)
