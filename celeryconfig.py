@@ -59,6 +59,9 @@ _EVERY_S = {
     "draws.open": 1.0,
     "draws.close": 1.0,
     "draws.schedule": 600.0,
+    "audit.chain": 1.0,
+    "sweep.people": 1.0,
+    "claims.expire": 3600.0,
 }
 beat_schedule = {
     name: {"task": name, "schedule": seconds, "options": {"expires": max(1.0, seconds)}}

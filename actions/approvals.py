@@ -13,22 +13,24 @@ from models.draws import PendingApproval
 from rules.errors import SamePerson, WrongState
 
 
-def keep_request(session: Session, draw_id: int, kind: str, actor_id: int, content: Mapping[str, Any]) -> None:
-    """Keeps the first person's request; only he himself may replace it. The draw's row must be locked.
+def keep_request(session: Session, about: str, kind: str, actor_id: int, content: Mapping[str, Any]) -> None:
+    """Keeps the first person's request about a draw (its name) or a game; only he himself may replace it.
+
+    The row of the draw or the game must be locked.
 
     Raises WrongState when another person's request waits.
     """
-    waiting = session.get(PendingApproval, (draw_id, kind))
+    waiting = session.get(PendingApproval, (about, kind))
     if waiting is not None and waiting.asked_by != actor_id:
         raise WrongState("Another person has asked for this already; it waits for a second person.")
     values = {"content": dict(content), "asked_by": actor_id, "asked_at": func.now()}
-    statement = insert(PendingApproval).values(draw_id=draw_id, kind=kind, **values)
-    session.execute(statement.on_conflict_do_update(index_elements=["draw_id", "kind"], set_=values))
+    statement = insert(PendingApproval).values(object=about, kind=kind, **values)
+    session.execute(statement.on_conflict_do_update(index_elements=["object", "kind"], set_=values))
 
 
-def waiting_request(session: Session, draw_id: int, kind: str, second_id: int) -> PendingApproval:
+def waiting_request(session: Session, about: str, kind: str, second_id: int) -> PendingApproval:
     """The request that a second person is about to confirm. Raises WrongState (there is none), SamePerson."""
-    waiting = session.get(PendingApproval, (draw_id, kind))
+    waiting = session.get(PendingApproval, (about, kind))
     if waiting is None or "confirmed_by" in waiting.content:
         raise WrongState("Nobody has asked for this.")
     if waiting.asked_by == second_id:
@@ -41,9 +43,9 @@ def mark_confirmed(request: PendingApproval, second_id: int) -> None:
     request.content = {**request.content, "confirmed_by": second_id}
 
 
-def confirmed_request(session: Session, draw_id: int, kind: str) -> PendingApproval | None:
+def confirmed_request(session: Session, about: str, kind: str) -> PendingApproval | None:
     """The request if two persons agreed on it."""
-    found = session.get(PendingApproval, (draw_id, kind))
+    found = session.get(PendingApproval, (about, kind))
     return found if found is not None and "confirmed_by" in found.content else None
 
 

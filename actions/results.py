@@ -32,7 +32,7 @@ def enter(res: Resources, actor_id: int, name: str, number: str, date: Date, tim
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
         _check(res, draw, number, date, time)
-        keep_request(session, draw.id, RESULT, actor_id, {"number": number})
+        keep_request(session, draw.name, RESULT, actor_id, {"number": number})
     return {"status": "awaiting_confirmation", "draw_id": name}
 
 
@@ -47,7 +47,7 @@ def confirm(res: Resources, actor_id: int, name: str, number: str, date: Date, t
         version = _confirmed_version(session, draw, actor_id, number, date, time)
         if version is None:
             _check(res, draw, number, date, time)
-            entry = waiting_request(session, draw.id, RESULT, actor_id)
+            entry = waiting_request(session, draw.name, RESULT, actor_id)
             if entry.content["number"] == number:
                 version = _settle_on(session, draw, entry, actor_id)
             session.delete(entry)

@@ -42,10 +42,10 @@ def ask_late(res: Resources, actor_id: int, name: str, reason: str) -> dict[str,
     """Asks for the seal of a draw that was not sealed by `draws_at`. Raises NoSuchDraw, WrongState."""
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        if took_part(confirmed_request(session, draw.id, LATE_SEAL), actor_id):
+        if took_part(confirmed_request(session, draw.name, LATE_SEAL), actor_id):
             return {"status": "confirmed", "draw_id": name}
         _must_be_late(res, draw)
-        keep_request(session, draw.id, LATE_SEAL, actor_id, {"reason": reason})
+        keep_request(session, draw.name, LATE_SEAL, actor_id, {"reason": reason})
     return {"status": "awaiting_confirmation", "draw_id": name, "reason": reason}
 
 
@@ -56,10 +56,10 @@ def confirm_late(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
     """
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        earlier = confirmed_request(session, draw.id, LATE_SEAL)
+        earlier = confirmed_request(session, draw.name, LATE_SEAL)
         if earlier is None or earlier.content["confirmed_by"] != actor_id:
             _must_be_late(res, draw)
-            mark_confirmed(waiting_request(session, draw.id, LATE_SEAL, actor_id), actor_id)
+            mark_confirmed(waiting_request(session, draw.name, LATE_SEAL, actor_id), actor_id)
     res.doorbell.ring("draws.seal", name)
     return {"status": "confirmed", "draw_id": name}
 

@@ -25,10 +25,10 @@ def ask(res: Resources, actor_id: int, name: str, reason: str) -> dict[str, Any]
     """Asks to void a draw; sales go on until another person confirms. Raises NoSuchDraw, WrongState."""
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        if took_part(confirmed_request(session, draw.id, VOID), actor_id):
+        if took_part(confirmed_request(session, draw.name, VOID), actor_id):
             return {"status": "voiding", "draw_id": name}
         _must_be_voidable(draw)
-        keep_request(session, draw.id, VOID, actor_id, {"reason": reason})
+        keep_request(session, draw.name, VOID, actor_id, {"reason": reason})
     return {"status": "awaiting_confirmation", "draw_id": name, "reason": reason}
 
 
@@ -39,10 +39,10 @@ def confirm(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
     """
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        earlier = confirmed_request(session, draw.id, VOID)
+        earlier = confirmed_request(session, draw.name, VOID)
         if earlier is None or earlier.content["confirmed_by"] != actor_id:
             _must_be_voidable(draw)
-            mark_confirmed(waiting_request(session, draw.id, VOID, actor_id), actor_id)
+            mark_confirmed(waiting_request(session, draw.name, VOID, actor_id), actor_id)
             _begin(session, draw, actor_id)
     try:
         complete_intents(res, name)
@@ -64,5 +64,5 @@ def _begin(session: Session, draw: Draw, actor_id: int) -> None:
     if draw.status == "open" and not close_was_asked(session, draw.id):
         session.add(Intent(kind="close", draw_id=draw.id, payload={}, asked_by=actor_id))
     advance(session, draw.id, VOIDABLE, "voiding", voiding_at=func.now())
-    dropped = delete(PendingApproval).where(PendingApproval.draw_id == draw.id, PendingApproval.kind == "result")
+    dropped = delete(PendingApproval).where(PendingApproval.object == draw.name, PendingApproval.kind == "result")
     session.execute(dropped)

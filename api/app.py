@@ -7,7 +7,7 @@ import atexit
 from flask import Flask
 
 from actions.resources import Resources, open_resources
-from api import documents, draws, health, hooks, people, problems, results, tickets
+from api import audit, auth, claims, documents, draws, games, health, hooks, people, problems, results, tickets
 from api.background import Background
 from api.bodies import BATCH_BYTES_MAX
 from api.fields import DigitsConverter
@@ -41,7 +41,7 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
     hooks.install(app)
     problems.handle_all(app, background.wake)
     document = documents.describe(app)
-    for room in (people, draws, results, tickets, health, documents):
+    for room in (auth, people, draws, games, results, tickets, claims, audit, health, documents):
         document.register_blueprint(room.blueprint)
     background.start()
     atexit.register(background.stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from importlib.metadata import version
+from keyword import iskeyword
 
 import click
 
@@ -14,9 +15,13 @@ from runtime.process import DIE_WITH_PARENT, Locked, die_with_parent
 # Starting a database should not wait for everything that the API imports: seven programs start at once.
 COMMANDS = {
     "announce": "cli.run",
+    "audit": "cli.audit",
+    "books": "cli.books",
     "check-receipt": "cli.receipts",
     "dead-letters": "cli.dead_letters",
     "draws": "cli.draws",
+    "import": "cli.move_in",
+    "keys": "cli.keys",
     "run": "cli.run",
     "serve": "cli.serve",
     "server": "cli.server",
@@ -34,7 +39,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_") + ("_" if iskeyword(cmd_name) else "")
+        command = getattr(import_module(COMMANDS[cmd_name]), name)
         assert isinstance(command, click.Command)
         return command
 

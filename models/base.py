@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column
 Instant = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 Big = Annotated[int, mapped_column(BigInteger)]
 Str = Annotated[str, mapped_column(Text)]
-Json = Annotated[Any, mapped_column(JSONB)]
+Json = Annotated[Any, mapped_column(JSONB(none_as_null=True))]
 
 
 class Base(DeclarativeBase):

@@ -9,7 +9,7 @@ from datetime import datetime
 from datetime import time as Time
 from typing import Any
 
-from sqlalchemy import ForeignKey, Integer, PrimaryKeyConstraint, Text, Uuid, func, select, update
+from sqlalchemy import BigInteger, ForeignKey, Integer, PrimaryKeyConstraint, Text, Uuid, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Big, Instant, Json, Str
@@ -24,7 +24,9 @@ class Game(Base):
     game: Mapped[Str] = mapped_column(primary_key=True)
     prize_table: Mapped[Json]
     limits: Mapped[Json]
+    limits_by_number: Mapped[Json] = mapped_column(server_default="{}")
     times: Mapped[Json]
+    changed_at: Mapped[Instant] = mapped_column(server_default=func.now())
 
 
 class CancelledDate(Base):
@@ -55,6 +57,7 @@ class Draw(Base):
     asked_limits: Mapped[Json | None]
     prize_table: Mapped[Json | None]
     limits: Mapped[Json | None]
+    limits_version: Mapped[int] = mapped_column(Integer, server_default="0")
     stopped: Mapped[str | None] = mapped_column(Text)
     opened_at: Mapped[Instant | None]
     closed_at: Mapped[Instant | None]
@@ -66,6 +69,7 @@ class Draw(Base):
     voided_at: Mapped[Instant | None]
     result: Mapped[str | None] = mapped_column(Text)
     result_version: Mapped[int] = mapped_column(Integer, server_default="0")
+    expired_at: Mapped[Instant | None]
 
 
 class Position(Base):
@@ -83,14 +87,28 @@ class Position(Base):
     moved_at: Mapped[Instant] = mapped_column(server_default=func.now())
 
 
+class DrawLimits(Base):
+    """One version of an opened draw's limits."""
+
+    __tablename__ = "draw_limits"
+    __table_args__ = (PrimaryKeyConstraint("draw_id", "version"),)
+
+    draw_id: Mapped[int] = mapped_column(ForeignKey("draws.id"))
+    version: Mapped[int] = mapped_column(Integer)
+    limits: Mapped[Json]
+    made_by: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id"))
+    made_at: Mapped[Instant] = mapped_column(server_default=func.now())
+
+
 class Intent(Base):
-    """Something that tightens: asked, applied by the gate, then posted."""
+    """Something that tightens, about a draw or about a user: asked, applied by the gate, then posted."""
 
     __tablename__ = "intents"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=func.gen_random_uuid())
     kind: Mapped[Str]
-    draw_id: Mapped[int] = mapped_column(ForeignKey("draws.id"))
+    draw_id: Mapped[int | None] = mapped_column(Integer, ForeignKey("draws.id"))
+    user_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id"))
     payload: Mapped[Json]
     asked_by: Mapped[Big | None] = mapped_column(ForeignKey("users.id"))
     asked_at: Mapped[Instant] = mapped_column(server_default=func.now())
@@ -99,12 +117,12 @@ class Intent(Base):
 
 
 class PendingApproval(Base):
-    """The first of two persons' requests about a draw."""
+    """The first of two persons' requests, about a draw (its name) or a game."""
 
     __tablename__ = "pending_approvals"
-    __table_args__ = (PrimaryKeyConstraint("draw_id", "kind"),)
+    __table_args__ = (PrimaryKeyConstraint("object", "kind"),)
 
-    draw_id: Mapped[int] = mapped_column(ForeignKey("draws.id"))
+    object: Mapped[Str]
     kind: Mapped[Str]
     content: Mapped[Json]
     asked_by: Mapped[Big] = mapped_column(ForeignKey("users.id"))

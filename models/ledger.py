@@ -1,7 +1,8 @@
 """The double-entry ledger: append-only, each entry's postings sum to zero. The database holds both.
 
-Chart of accounts: `wallet` (one per user: what the house owes him), `cash` (what came in for loads), `sales` (stakes of
-tickets that count), `prizes` (their cost), `prizes_owed` (won and not yet paid). Credits are positive.
+Chart of accounts (docs/books.md): `wallet` (one per user: what the house owes him), `cash`, `sales`, `prizes` (cost of
+what was won and is not paid), `prizes_owed`, `prizes_paid` (cost of what was paid), `paid_in_error`, `commissions`,
+`unclaimed`, `tax_withheld`, `corrections`, `opening`. Credits are positive.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Entry(Base):
     kind: Mapped[Str]
     draw_id: Mapped[int | None] = mapped_column(Integer, ForeignKey("draws.id"))
     version: Mapped[int | None] = mapped_column(Integer)
+    ticket: Mapped[str | None] = mapped_column(Text)
     made_by: Mapped[Big | None] = mapped_column(ForeignKey("users.id"))
     note: Mapped[str | None] = mapped_column(Text)
     made_at: Mapped[Instant] = mapped_column(server_default=func.now())
@@ -57,6 +59,7 @@ def post(
     *,
     draw_id: int | None = None,
     version: int | None = None,
+    ticket: str | None = None,
     made_by: int | None = None,
     note: str | None = None,
 ) -> int:
@@ -64,7 +67,7 @@ def post(
 
     Returns the entry's id. The database refuses the commit unless the sum is zero, and a wallet without an account.
     """
-    values = {"kind": kind, "draw_id": draw_id, "version": version, "made_by": made_by, "note": note}
+    values = {"kind": kind, "draw_id": draw_id, "version": version, "ticket": ticket, "made_by": made_by, "note": note}
     entry_id = session.execute(insert(Entry).values(values).returning(Entry.id)).scalar_one()
     session.execute(
         text(

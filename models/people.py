@@ -40,6 +40,23 @@ class User(Base):
     address: Mapped[str | None] = mapped_column(Text)
     commission_bp: Mapped[int] = mapped_column(Integer, server_default="0")
     created_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    password_changed_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    must_change_password: Mapped[bool] = mapped_column(server_default="false")
+    totp_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    totp_confirmed_at: Mapped[Instant | None]
+    totp_last_step: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class CommissionRate(Base):
+    """What a user earns on sales below himself from an instant on, and who stood above him then."""
+
+    __tablename__ = "commission_rates"
+
+    id: Mapped[Big] = mapped_column(primary_key=True)
+    user_id: Mapped[Big] = mapped_column(ForeignKey("users.id"))
+    bp: Mapped[int] = mapped_column(Integer)
+    ancestors: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    from_at: Mapped[Instant] = mapped_column(server_default=func.clock_timestamp())
 
 
 class Wallet(Base):

@@ -76,6 +76,8 @@ class Result(Base):
     entered_at: Mapped[Instant]
     confirmed_by: Mapped[Big] = mapped_column(ForeignKey("users.id"))
     confirmed_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    reason: Mapped[str | None] = mapped_column(Text)
+    confirm_reason: Mapped[str | None] = mapped_column(Text)
 
 
 class SettlementStep(Base):

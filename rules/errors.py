@@ -59,6 +59,36 @@ class TokenRevoked(Problem):
     code = "token_revoked"
 
 
+class TokenReused(Problem):
+    """This refresh token was spent before; its session has ended. Log in again."""
+
+    code = "token_reused"
+
+
+class WrongPassword(Problem):
+    """That is not your password, or not your one-time code."""
+
+    code = "wrong_password"
+
+
+class StepUpRequired(Problem):
+    """This needs a fresh token: give your password or one-time code once more."""
+
+    code = "step_up_required"
+
+
+class PasswordChangeRequired(Problem):
+    """Your password was given to you by somebody else; change it first."""
+
+    code = "password_change_required"
+
+
+class TotpRequired(Problem):
+    """Your role needs a one-time code at login; set it up first."""
+
+    code = "totp_required"
+
+
 class Forbidden(Problem):
     """Your role does not allow this."""
 
@@ -69,6 +99,12 @@ class SamePerson(Problem):
     """A second person has to confirm this."""
 
     code = "same_person"
+
+
+class LastSuperadmin(Problem):
+    """The last active superadmin cannot be suspended."""
+
+    code = "last_superadmin"
 
 
 class UsernameTaken(Problem):
@@ -195,7 +231,7 @@ class DrawExists(Problem):
 
 
 class WrongState(Problem):
-    """The state of the draw does not allow this."""
+    """The state of this does not allow it."""
 
     code = "wrong_state"
 
@@ -222,6 +258,57 @@ class NumbersDiffer(Problem):
     """The two entries differ; both are dropped. Enter the result again."""
 
     code = "numbers_differ"
+
+
+class ContentsDiffer(Problem):
+    """The second person's call has another content than the first one's; both are dropped. Ask again."""
+
+    code = "contents_differ"
+
+
+# Claims
+
+
+class WrongCode(Problem):
+    """This is not the ticket's code."""
+
+    code = "wrong_code"
+
+
+class NotSettled(Problem):
+    """The draw of this ticket is not settled yet."""
+
+    code = "not_settled"
+
+
+class NotAWinner(Problem):
+    """There is nothing to pay on this ticket."""
+
+    code = "not_a_winner"
+
+
+class AlreadyClaimed(Problem):
+    """The prize of this ticket is paid, or its claim waits for approval."""
+
+    code = "already_claimed"
+
+
+class OnHold(Problem):
+    """This ticket is disputed and on hold."""
+
+    code = "on_hold"
+
+
+class ClaimExpired(Problem):
+    """The time to claim this prize is over."""
+
+    code = "claim_expired"
+
+
+class NoCopiesLeft(Problem):
+    """This ticket has been reprinted as often as it may be."""
+
+    code = "no_copies_left"
 
 
 # Parts that are away

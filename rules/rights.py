@@ -26,6 +26,7 @@ _SUPERADMIN = frozenset({Role.SUPERADMIN})
 _ADMINS = _SUPERADMIN | {Role.ADMIN}
 _COORDINATORS = _ADMINS | {Role.COORDINATOR}
 _AGENT = frozenset({Role.AGENT})
+_COUNTERS = _COORDINATORS | _AGENT
 _ALL = frozenset(Role)
 # An operator reads everything that an administrator reads, and changes nothing.
 _ADMINS_READ = _ADMINS | {Role.OPERATOR}
@@ -34,7 +35,15 @@ _COORDINATORS_READ = _COORDINATORS | {Role.OPERATOR}
 ACTIONS: dict[str, frozenset[Role]] = {
     "user.create": _COORDINATORS,
     "user.read": _COORDINATORS_READ,
+    "user.change": _COORDINATORS,
+    "session.read": _ALL,
+    "session.end": _ALL,
     "credit.load": _COORDINATORS,
+    "credit.debit": _COORDINATORS,
+    "ledger.read": _ALL,
+    "game.read": _ADMINS_READ,
+    "game.change": _ADMINS,
+    "draw.limits": _ADMINS,
     "draw.create": _ADMINS,
     "draw.move_cutoff": _ADMINS,
     "draw.close": _ADMINS,
@@ -42,6 +51,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "draw.seal_late": _SUPERADMIN,
     "result.enter": _ADMINS,
     "correction": _ADMINS,
+    "paid_in_error.read": _SUPERADMIN,
     "settlement.read": _ADMINS_READ,
     "settlement.resume": _ADMINS,
     "sales.read": _COORDINATORS_READ,
@@ -49,7 +59,13 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "ticket.void": _AGENT,
     "ticket.cancel": _AGENT,
     "ticket.read": _ALL,
+    "ticket.reprint": _AGENT,
+    "ticket.hold": _ADMINS,
+    "claim.make": _COUNTERS,
+    "claim.read": _COORDINATORS_READ,
+    "claim.decide": _COORDINATORS,
     "seal.details": _ALL,
+    "audit.read": _ADMINS_READ,
     "dead_letters.read": _ADMINS_READ,
 }
 

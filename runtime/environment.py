@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar, cast
+from urllib.parse import urlsplit
 
 SWITCHES = {
     "1": True,
@@ -103,3 +105,22 @@ def switch(text: str) -> bool:
     if text.lower() not in SWITCHES:
         raise ValueError("must be 1 or 0")
     return SWITCHES[text.lower()]
+
+
+def words(parse: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
+    """Parser of texts separated by commas or spaces."""
+    return lambda text: tuple(parse(word) for word in text.replace(",", " ").split())
+
+
+def network(text: str) -> str:
+    """An IP address or network."""
+    ipaddress.ip_network(text)
+    return text
+
+
+def origin(text: str) -> str:
+    """A web page's origin: scheme, host, maybe port, and nothing else."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != text:
+        raise ValueError(f"must be origins like https://office.example.org, not {text!r}")
+    return text

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from runtime.environment import Reader, directory, port_number, share_of_one, switch, whole
+from runtime.environment import Reader, directory, network, origin, port_number, share_of_one, switch, whole, words
 from runtime.logging import LEVELS
 from runtime.secret_files import KEY_BYTES, read_secret
 
@@ -26,6 +26,19 @@ class Settings:
     code_key: bytes = field(repr=False)
     var_dir: Path = Path("var/run")
     access_token_minutes: int = 15
+    session_days: int = 30  # after its login a session ends, however often it was refreshed
+    totp_required: bool = False  # administrators may do nothing before they have set up one-time codes
+    user_requests_per_s: int = 10  # of one user; ticket calls are counted apart, with the same limit
+    logins_per_min: int = 5  # of one account at one address
+    logins_per_min_address: int = 300  # of one address: carriers put many agents behind one
+    sales_per_s: int = 20  # single sales of one agent
+    batches_per_s: int = 1  # of one agent
+    trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For is believed: addresses or networks
+    cors_origins: tuple[str, ...] = ()  # web pages that may call the API; none by default
+    claim_days: int = 365  # after its draw a prize can be claimed
+    claim_approval_above: int = 1_000_000  # centavos of prize above which another person approves
+    tax_above: int = 1_000_000  # centavos of a ticket's whole prize above which tax is withheld from all of it
+    tax_bp: int = 2_000  # basis points of the prize
     gate_timeout_ms: int = 800  # of one call to the gate; a hanging Redis is answered 503 within a second
     replicas: int = 0  # replicas that must hold an answer before it is given
     replica_wait_ms: int = 500  # how long to wait for them
@@ -66,6 +79,19 @@ class Settings:
             code_key=read.from_file("CODE_KEY", lambda: read_secret(keys / "code.key"), _key),
             var_dir=var_dir,
             access_token_minutes=read("ACCESS_TOKEN_MINUTES", "15", whole(1, 24 * 60)),
+            session_days=read("SESSION_DAYS", "30", whole(1, 365)),
+            totp_required=read("TOTP_REQUIRED", "0", switch),
+            user_requests_per_s=read("USER_REQUESTS_PER_S", "10", whole(1, 1_000_000)),
+            logins_per_min=read("LOGINS_PER_MIN", "5", whole(1, 1_000_000)),
+            logins_per_min_address=read("LOGINS_PER_MIN_ADDRESS", "300", whole(1, 1_000_000)),
+            sales_per_s=read("SALES_PER_S", "20", whole(1, 1_000_000)),
+            batches_per_s=read("BATCHES_PER_S", "1", whole(1, 1_000_000)),
+            trusted_proxies=read("TRUSTED_PROXIES", "", words(network)),
+            cors_origins=read("CORS_ORIGINS", "", words(origin)),
+            claim_days=read("CLAIM_DAYS", "365", whole(1, 36_500)),
+            claim_approval_above=read("CLAIM_APPROVAL_ABOVE", "1000000", whole(0, 10**15)),
+            tax_above=read("TAX_ABOVE", "1000000", whole(0, 10**15)),
+            tax_bp=read("TAX_BP", "2000", whole(0, 10_000)),
             gate_timeout_ms=read("GATE_TIMEOUT_MS", "800", whole(10, 10_000)),
             replicas=read("REDIS_REPLICAS", "0", whole(0, 16)),
             replica_wait_ms=read("REPLICA_WAIT_MS", "500", whole(1, 10_000)),

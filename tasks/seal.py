@@ -81,7 +81,7 @@ def _failed_lately(session: Session, draw_id: int) -> bool:
 
 def _in_time(session: Session, draw: Draw, now: datetime) -> bool:
     """Whether the draw may be sealed now: before it is drawn, or late with two superadmins' word."""
-    return now < draw.draws_at or confirmed_request(session, draw.id, LATE_SEAL) is not None
+    return now < draw.draws_at or confirmed_request(session, draw.name, LATE_SEAL) is not None
 
 
 def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> bool:
@@ -92,7 +92,7 @@ def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> 
     if not _in_time(session, locked, now):
         return False
     late = now >= locked.draws_at
-    request = confirmed_request(session, draw.id, LATE_SEAL) if late else None
+    request = confirmed_request(session, draw.name, LATE_SEAL) if late else None
     counts = found.stored.counts
     values = {
         "draw_id": draw.id,

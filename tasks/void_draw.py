@@ -88,7 +88,7 @@ def _live_stakes(session: Session, draw_id: int) -> dict[int, int]:
 
 
 def _give_back(session: Session, draw: Draw, refunds: dict[int, int]) -> None:
-    request = confirmed_request(session, draw.id, VOID)
+    request = confirmed_request(session, draw.name, VOID)
     lock_wallets(session, list(refunds))
     add_to_balances(session, refunds)
     loosen(session, refunds, "refund")

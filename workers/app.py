@@ -31,6 +31,9 @@ TASK_MODULES = [
     "tasks.settle",
     "tasks.void_draw",
     "tasks.sweep",
+    "tasks.audit",
+    "tasks.claims",
+    "tasks.people",
 ]
 
 # A line for every tick and every task, five a second on an idle machine: Flower shows those.

@@ -18,9 +18,50 @@ CREATE TABLE users (
     address       text,
     commission_bp integer NOT NULL DEFAULT 0 CHECK (commission_bp BETWEEN 0 AND 10000),
     created_at    timestamptz NOT NULL DEFAULT now(),
-    CHECK ((parent_id IS NULL) = (cardinality(ancestors) = 0))
+    password_changed_at  timestamptz NOT NULL DEFAULT now(),
+    must_change_password boolean NOT NULL DEFAULT false,   -- the password was given by somebody else
+    totp_secret          bytea,                -- encrypted; set when enrolment begins
+    totp_confirmed_at    timestamptz,          -- from here on a login needs it
+    totp_last_step       bigint,               -- the last one-time code's step: none is taken twice
+    CHECK ((parent_id IS NULL) = (cardinality(ancestors) = 0)),
+    CHECK (totp_confirmed_at IS NULL OR totp_secret IS NOT NULL)
 );
 CREATE INDEX users_ancestors ON users USING gin (ancestors);
+
+-- What a user earns on sales below himself, and where he stood. The row that is the newest when a draw opens is the
+-- draw's: later changes and moves do not touch it.
+CREATE TABLE commission_rates (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id   bigint NOT NULL REFERENCES users,
+    bp        integer NOT NULL CHECK (bp BETWEEN 0 AND 10000),
+    ancestors bigint[] NOT NULL,
+    from_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX commission_rates_of_user ON commission_rates (user_id, from_at);
+
+-- A login, with the family of its refresh tokens: `number` counts them, only the newest may be spent.
+CREATE TABLE sessions (
+    id           uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id      bigint NOT NULL REFERENCES users,
+    device       text NOT NULL DEFAULT '',
+    address      text NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_used_at timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz NOT NULL,         -- absolute: no refresh moves it
+    number       integer NOT NULL DEFAULT 1 CHECK (number > 0),
+    rotated_at   timestamptz NOT NULL DEFAULT now(),   -- when the newest one was made
+    kid          text NOT NULL,                -- the key that signed it
+    ended_at     timestamptz,
+    ended_why    text,
+    told_at      timestamptz,                  -- when the gate learnt that it ended
+    CHECK ((ended_at IS NULL) = (ended_why IS NULL)),
+    CHECK (told_at IS NULL OR ended_at IS NOT NULL)
+);
+CREATE INDEX sessions_of_user ON sessions (user_id, created_at);
+CREATE INDEX sessions_to_tell ON sessions (ended_at) WHERE ended_at IS NOT NULL AND told_at IS NULL;
+
+-- Numbers what the gate is told of users' standing: older news never overwrite newer.
+CREATE SEQUENCE standing_version;
 
 -- The truth about an agent's credit. `outbox_seq` is raised under the row's lock, so that what loosens credit
 -- reaches the gate in an order without holes.
@@ -59,7 +100,9 @@ CREATE TABLE games (
     game        text PRIMARY KEY,
     prize_table jsonb NOT NULL,
     limits      jsonb NOT NULL,
-    times       jsonb NOT NULL                -- ["14:00", …], Asia/Manila
+    limits_by_number jsonb NOT NULL DEFAULT '{}',  -- {"straight": {"046": centavos}, "rambolito": {"046": …}} by match key
+    times       jsonb NOT NULL,               -- ["14:00", …], Asia/Manila
+    changed_at  timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE cancelled_dates (
@@ -81,7 +124,8 @@ CREATE TABLE draws (
     status         text NOT NULL DEFAULT 'scheduled',
     asked_limits   jsonb,                     -- what the maker of the draw asked for; null takes the game's
     prize_table    jsonb,                     -- frozen at opening
-    limits         jsonb,                     -- frozen at opening
+    limits         jsonb,                     -- frozen at opening, with "by_number" as in games; then versioned
+    limits_version integer NOT NULL DEFAULT 0,
     stopped        text,                      -- why this draw's drain and sales stopped; an engineer clears it
     opened_at      timestamptz,
     closed_at      timestamptz,
@@ -93,6 +137,7 @@ CREATE TABLE draws (
     voided_at      timestamptz,
     result         text,                      -- of the current version
     result_version integer NOT NULL DEFAULT 0,
+    expired_at     timestamptz,               -- when nothing of its prizes was left to claim
     UNIQUE (game, date, time),
     CHECK (opens_at < cutoff_at AND cutoff_at <= draws_at),
     CHECK (status IN ('scheduled', 'open', 'closed', 'sealed', 'resulted', 'settling', 'settled', 'voiding', 'void')),
@@ -115,30 +160,46 @@ CREATE TABLE draws (
 CREATE INDEX draws_by_status ON draws (status, opens_at);
 CREATE INDEX draws_by_date ON draws (date, game, time);
 
--- What tightens: asked here first, applied by the gate, then posted.
+-- Every version of a draw's limits.
+CREATE TABLE draw_limits (
+    draw_id integer NOT NULL REFERENCES draws,
+    version integer NOT NULL CHECK (version > 0),
+    limits  jsonb NOT NULL,
+    made_by bigint REFERENCES users,
+    made_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (draw_id, version)
+);
+
+-- What tightens: asked here first, applied by the gate, then posted. About a draw (close, cutoff, limits) or about a
+-- user (debit, credit_limit: of his wallet; standing: suspended, reactivated or moved).
 CREATE TABLE intents (
     id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    kind       text NOT NULL CHECK (kind IN ('close', 'cutoff')),
-    draw_id    integer NOT NULL REFERENCES draws,
+    kind       text NOT NULL CHECK (kind IN ('close', 'cutoff', 'limits', 'debit', 'credit_limit', 'standing')),
+    draw_id    integer REFERENCES draws,
+    user_id    bigint REFERENCES users,
     payload    jsonb NOT NULL,
     asked_by   bigint REFERENCES users,
     asked_at   timestamptz NOT NULL DEFAULT now(),
     status     text NOT NULL DEFAULT 'asked' CHECK (status IN ('asked', 'posted', 'refused')),
     done_at    timestamptz,
-    CHECK ((done_at IS NOT NULL) = (status <> 'asked'))
+    CHECK ((done_at IS NOT NULL) = (status <> 'asked')),
+    CHECK ((draw_id IS NOT NULL) = (kind IN ('close', 'cutoff', 'limits'))),
+    CHECK ((user_id IS NOT NULL) = (kind IN ('debit', 'credit_limit', 'standing')))
 );
 CREATE INDEX intents_waiting ON intents (asked_at) WHERE status = 'asked';
-CREATE INDEX intents_of_draw ON intents (draw_id);
+CREATE INDEX intents_of_draw ON intents (draw_id) WHERE draw_id IS NOT NULL;
+CREATE INDEX intents_of_user ON intents (user_id, asked_at) WHERE user_id IS NOT NULL;
+CREATE UNIQUE INDEX intents_one_credit_limit ON intents (user_id) WHERE kind = 'credit_limit' AND status = 'asked';
 
 -- Steps that need two persons: the first one's request, kept until the second's. That of a
 -- void or a late seal stays, with the second one's name in `content`, as the record of who did it and why.
 CREATE TABLE pending_approvals (
-    draw_id  integer NOT NULL REFERENCES draws,
-    kind     text NOT NULL CHECK (kind IN ('void', 'late_seal', 'result')),
+    object   text NOT NULL,                   -- a draw's name, or a game
+    kind     text NOT NULL CHECK (kind IN ('void', 'late_seal', 'result', 'correction', 'game')),
     content  jsonb NOT NULL,
     asked_by bigint NOT NULL REFERENCES users,
     asked_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (draw_id, kind)
+    PRIMARY KEY (object, kind)
 );
 
 -- ── from the journal into the database ──────────────────────────────────────────────────────────────────────────
@@ -327,8 +388,11 @@ CREATE TABLE results (
     entered_at   timestamptz NOT NULL,
     confirmed_by bigint NOT NULL REFERENCES users,
     confirmed_at timestamptz NOT NULL DEFAULT now(),
+    reason       text,                         -- of a correction
+    confirm_reason text,                       -- the second person's
     PRIMARY KEY (draw_id, version),
-    CHECK (entered_by <> confirmed_by)
+    CHECK (entered_by <> confirmed_by),
+    CHECK ((version > 1) = (reason IS NOT NULL))
 );
 
 CREATE TABLE settlement_steps (
@@ -367,11 +431,100 @@ CREATE TABLE draw_reports (
     FOREIGN KEY (draw_id, version) REFERENCES results
 );
 
+-- ── claims ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Unpaid winners of an older system, paid through the same claims.
+CREATE TABLE old_winners (
+    number      text PRIMARY KEY CHECK (number ~ '^[A-Z0-9-]{1,20}$'),
+    code_digest bytea NOT NULL,               -- HMAC of the code: what is typed is compared, nothing can be read
+    agent_id    bigint NOT NULL REFERENCES users,
+    prize       bigint NOT NULL CHECK (prize > 0),
+    claim_until timestamptz NOT NULL,
+    note        text,
+    imported_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- What was paid on a winning ticket, whichever version of the result it was paid under, and what became of the rest.
+-- The row is made when a ticket is first claimed, held or expired; its lock is the ticket's.
+CREATE TABLE payouts (
+    number      text PRIMARY KEY,             -- the ticket's number
+    draw_id     integer REFERENCES draws,     -- null: of an older system
+    serial      bigint,
+    paid        bigint NOT NULL DEFAULT 0 CHECK (paid >= 0),       -- prize money, tax included
+    tax         bigint NOT NULL DEFAULT 0 CHECK (tax BETWEEN 0 AND paid),
+    expired     bigint NOT NULL DEFAULT 0 CHECK (expired >= 0),
+    held_at     timestamptz,
+    held_by     bigint REFERENCES users,
+    held_reason text,
+    UNIQUE (draw_id, serial),
+    CHECK ((draw_id IS NULL) = (serial IS NULL)),
+    CHECK ((held_at IS NULL) = (held_by IS NULL) AND (held_at IS NULL) = (held_reason IS NULL))
+);
+
+CREATE TABLE claims (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number     text NOT NULL REFERENCES payouts,
+    version    integer,                       -- of the result it was claimed under
+    prize      bigint NOT NULL CHECK (prize > 0),
+    tax        bigint NOT NULL CHECK (tax BETWEEN 0 AND prize),
+    claimed_by bigint NOT NULL REFERENCES users,
+    claimed_at timestamptz NOT NULL DEFAULT now(),
+    payee      jsonb,
+    status     text NOT NULL CHECK (status IN ('pending', 'paid', 'rejected', 'dropped')),
+    decided_by bigint REFERENCES users,       -- who approved or rejected it; null where nobody had to
+    decided_at timestamptz,
+    reason     text,
+    entry_id   bigint,                        -- in the books, once paid
+    CHECK ((status = 'pending') = (decided_at IS NULL)),
+    CHECK ((status = 'paid') = (entry_id IS NOT NULL)),
+    CHECK (decided_by IS NULL OR decided_by <> claimed_by OR status = 'dropped')
+);
+CREATE UNIQUE INDEX claims_one_pending ON claims (number) WHERE status = 'pending';
+CREATE INDEX claims_of_ticket ON claims (number);
+CREATE INDEX claims_by_status ON claims (status, id);
+
+CREATE TABLE reprints (
+    number   text NOT NULL,                   -- the ticket's
+    copy     smallint NOT NULL CHECK (copy BETWEEN 1 AND 2),
+    agent_id bigint NOT NULL REFERENCES users,
+    made_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (number, copy)
+);
+
+-- ── audit ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Written in the transaction of the deed. A worker chains the rows: waiting for the chain here would make every
+-- deed wait for every other.
+CREATE TABLE audit (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    actor_id   bigint,                        -- null: the system, or somebody unknown
+    actor      text,
+    role       text,
+    action     text NOT NULL,
+    object     text NOT NULL,
+    before     jsonb,
+    after      jsonb,
+    address    text,
+    request_id text,
+    outcome    text NOT NULL                  -- "done", or a problem's code
+);
+CREATE INDEX audit_by_actor ON audit (actor_id, id);
+CREATE INDEX audit_by_object ON audit (object, id);
+CREATE INDEX audit_by_time ON audit (at, id);
+
+CREATE TABLE audit_chain (
+    seq      bigint PRIMARY KEY CHECK (seq > 0),
+    audit_id bigint NOT NULL UNIQUE REFERENCES audit,
+    hash     bytea NOT NULL CHECK (length(hash) = 32)
+);
+
 -- ── ledger ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CREATE TABLE accounts (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind    text NOT NULL CHECK (kind IN ('wallet', 'cash', 'sales', 'prizes', 'prizes_owed')),
+    kind    text NOT NULL CHECK (kind IN ('wallet', 'cash', 'sales', 'prizes', 'prizes_owed', 'prizes_paid', 'paid_in_error',
+                                          'commissions', 'unclaimed', 'tax_withheld', 'corrections', 'opening')),
     user_id bigint REFERENCES users,           -- whose wallet; null: a house account, one of its kind
     UNIQUE NULLS NOT DISTINCT (kind, user_id),
     CHECK ((kind = 'wallet') = (user_id IS NOT NULL))
@@ -379,9 +532,11 @@ CREATE TABLE accounts (
 
 CREATE TABLE entries (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind    text NOT NULL CHECK (kind IN ('load', 'remittance', 'shortage', 'correction', 'sale', 'void', 'refund', 'prizes')),
+    kind    text NOT NULL CHECK (kind IN ('load', 'remittance', 'shortage', 'correction', 'sale', 'void', 'refund', 'prizes',
+                                          'prizes_reversed', 'paid_in_error', 'commission', 'claim', 'expiry', 'opening')),
     draw_id integer REFERENCES draws,
     version integer,                           -- of the result, for prizes
+    ticket  text,                              -- its number, for a claim
     made_by bigint REFERENCES users,
     note    text,
     made_at timestamptz NOT NULL DEFAULT now(),
@@ -389,7 +544,9 @@ CREATE TABLE entries (
 );
 CREATE INDEX entries_of_draw ON entries (draw_id, kind);
 CREATE UNIQUE INDEX entries_refund_once ON entries (draw_id) WHERE kind = 'refund';
-CREATE UNIQUE INDEX entries_prizes_once ON entries (draw_id, version) WHERE kind = 'prizes';
+CREATE UNIQUE INDEX entries_once_a_version ON entries (draw_id, version, kind)
+    WHERE kind IN ('prizes', 'prizes_reversed', 'paid_in_error');
+CREATE UNIQUE INDEX entries_commission_once ON entries (draw_id) WHERE kind = 'commission';
 
 -- A positive amount is owed by the house to the account (credit), a negative one the other way (debit).
 CREATE TABLE postings (
@@ -454,13 +611,18 @@ END $$;
 -- ── first rows, grants ──────────────────────────────────────────────────────────────────────────────────────────
 
 INSERT INTO gate_state DEFAULT VALUES;
-INSERT INTO accounts (kind) VALUES ('cash'), ('sales'), ('prizes'), ('prizes_owed');
+INSERT INTO accounts (kind)
+VALUES ('cash'), ('sales'), ('prizes'), ('prizes_owed'), ('prizes_paid'), ('paid_in_error'), ('commissions'), ('unclaimed'),
+       ('tax_withheld'), ('corrections'), ('opening');
 
 GRANT USAGE ON SCHEMA public TO drawbreak_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO drawbreak_app;
 -- What is written stays written: not even the application can change what was sold, booked, sealed or drawn.
 REVOKE UPDATE, DELETE ON tickets, ticket_lines, voids, gaps, closings, accounts, entries, postings, seals, seal_blocks,
-    seal_failures, results, winners, draw_reports FROM drawbreak_app;
-REVOKE DELETE ON users, wallets, wallet_outbox, games, draws, intents, positions, dead_letters, gate_state FROM drawbreak_app;
+    seal_failures, results, winners, draw_reports, commission_rates, draw_limits, old_winners, reprints, audit, audit_chain
+    FROM drawbreak_app;
+REVOKE DELETE ON users, wallets, wallet_outbox, games, draws, intents, positions, dead_letters, gate_state, payouts, claims
+    FROM drawbreak_app;
+GRANT USAGE ON SEQUENCE standing_version TO drawbreak_app;
 REVOKE ALL ON FUNCTION ensure_partitions(date), analyze_tickets(date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date), analyze_tickets(date) TO drawbreak_app;
