@@ -60,7 +60,9 @@ _EVERY_S = {
     "draws.close": 1.0,
     "draws.schedule": 600.0,
     "audit.chain": 1.0,
+    "audit.chain_all": 3600.0,
     "sweep.people": 1.0,
+    "people.forget": 3600.0,
     "claims.expire": 3600.0,
 }
 beat_schedule = {

@@ -1,67 +1,80 @@
-"""Loading credit, and what loosens a wallet on its way to the gate."""
+"""Giving credit, and what loosens a wallet on its way to the gate."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
-from sqlalchemy import delete, func, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from actions.audit import record
+from actions.idempotency import CONFLICT, CREATED, Answer, digest_of, earlier_answer, keep_answer
 from actions.resources import Resources
-from actions.subtree import acting, reachable
+from actions.subtree import acting, changeable
 from models import ledger
-from models.people import (
-    IdempotencyKey,
-    User,
-    Wallet,
-    add_to_balances,
-    lock_wallets,
-    loosen,
-    mark_applied,
-    waiting_outbox,
-)
-from rules.errors import InsufficientCredit, IntakeUnavailable, KeyReused, NotFound
+from models.people import User, Wallet, add_to_balances, lock_wallets, loosen, mark_applied, waiting_outbox
+from rules.errors import Forbidden, InsufficientCredit, IntakeUnavailable, NotFound
 from rules.rights import Role
 
-KEPT_HOURS = 48  # how long the first answer to an Idempotency-Key is replayed
-CREATED, CONFLICT = 201, 409  # the two answers worth keeping
+CORRECTION = "correction"
+KINDS = ("load", "remittance", "shortage", CORRECTION)
+# A credit limit, and a correction, is the house's money: from anybody else it would be made out of nothing.
+OF_THE_HOUSE = frozenset({Role.SUPERADMIN, Role.ADMIN})
 
 _log = structlog.get_logger()
 
 
-class Answer(NamedTuple):
-    status: int
-    body: dict[str, Any]
-
-
-def load(
+def give(
     res: Resources, actor_id: int, user_id: int, amount: int, kind: str, note: str | None, key: str
 ) -> tuple[int, dict[str, Any]]:
-    """Loads `amount` centavos onto a wallet below the actor's: (201, {entry_id, balance}), once per `key`.
+    """Adds `amount` centavos to a wallet below the actor's: (201, {entry_id, balance}), once per `key`.
 
-    A coordinator's load comes out of his own wallet, an administrator's from the house. The first answer
-    stays the answer to this key, a refusal for want of credit too: a delayed duplicate of a refused load
-    never takes effect. Raises NotFound (not below the actor), InsufficientCredit, KeyReused.
+    A coordinator gives out of his own wallet, an administrator from the house. The first answer stays the answer to
+    this key, a refusal for want of credit too: a delayed duplicate of a refused call never takes effect.
+    Raises NotFound (not below the actor), Forbidden, InsufficientCredit, KeyReused.
     """
-    digest = _digest("credit", user_id, amount, kind, note)
+    digest = digest_of("credit", user_id, amount, kind, note)
     with res.sessions.begin() as session:
         actor = acting(session, actor_id)
-        if (earlier := _earlier_answer(session, actor_id, key, digest)) is None:
-            target = reachable(session, actor, user_id)
-            if target.id == actor.id:
-                raise NotFound
-            answer = _load(session, actor, target, amount, kind, note)
-            _keep_answer(session, actor_id, key, answer)
+        if (earlier := earlier_answer(session, actor_id, key, digest)) is None:
+            answer = _give(session, actor, beneath(session, actor, user_id), amount, kind, note)
+            keep_answer(session, actor_id, key, answer)
     if earlier is None:
         push_after_commit(res, user_id)
-    status, body = earlier or answer
+    return said(earlier or answer, "Your own wallet does not cover this.")
+
+
+def said(answer: Answer, why_not: str) -> tuple[int, dict[str, Any]]:
+    """A kept answer as its caller gets it. Raises InsufficientCredit."""
+    status, body = answer
     if status == CONFLICT:
-        raise InsufficientCredit("Your own wallet does not cover this load.", **body)
+        raise InsufficientCredit(why_not, **body)
     return status, {name: body[name] for name in ("entry_id", "balance")}  # stored JSON forgets the order
+
+
+def beneath(session: Session, actor: User, user_id: int) -> User:
+    """Whose wallet the actor may change; his own is as little there as a stranger's. Raises as `changeable`."""
+    if user_id == actor.id:
+        raise NotFound
+    return changeable(session, actor, user_id)
+
+
+def counterpart(actor: User, kind: str, amount: int) -> tuple[dict[int, int], dict[str, int]]:
+    """Where `amount` comes from (if negative: goes to): signed centavos per wallet, and per house account.
+
+    Raises Forbidden: a correction that is not an administrator's.
+    """
+    if Role(actor.role) in OF_THE_HOUSE:
+        return {}, {"corrections" if kind == CORRECTION else "cash": -amount}
+    if kind == CORRECTION:
+        raise Forbidden("Only administrators correct a wallet.")
+    return {actor.id: -amount}, {}
+
+
+def available(session: Session, user_id: int) -> int:
+    """Balance and credit limit of a wallet that `lock_wallets` holds, read anew."""
+    wallet = session.get_one(Wallet, user_id, populate_existing=True)
+    return wallet.balance + wallet.credit_limit
 
 
 def push_outbox(res: Resources, user_id: int | None = None) -> int:
@@ -95,48 +108,31 @@ def push_after_commit(res: Resources, user_id: int) -> None:
         res.doorbell.ring("wallets.push")
 
 
-def _load(session: Session, actor: User, target: User, amount: int, kind: str, note: str | None) -> Answer:
-    from_house = actor.role in (Role.SUPERADMIN, Role.ADMIN)
-    wallets = [target.id] if from_house else [actor.id, target.id]
-    lock_wallets(session, wallets)
-    if not from_house:
-        own = session.get_one(Wallet, actor.id, populate_existing=True)
-        available = own.balance + own.credit_limit
-        if available < amount:
-            return Answer(CONFLICT, {"available": available})
-    changes = {target.id: amount} if from_house else {actor.id: -amount, target.id: amount}
-    add_to_balances(session, changes)
-    house = {"cash": -amount} if from_house else {}
-    entry_id = ledger.post(session, kind, changes, house, made_by=actor.id, note=note)
+def _give(session: Session, actor: User, target: User, amount: int, kind: str, note: str | None) -> Answer:
+    wallets, house = counterpart(actor, kind, amount)
+    lock_wallets(session, [*wallets, target.id])
+    if actor.id in wallets and (left := available(session, actor.id)) < amount:
+        return Answer(CONFLICT, {"available": left})
+    answer = book(session, target.id, {**wallets, target.id: amount}, house, kind, made_by=actor.id, note=note)
     if target.role == Role.AGENT:  # only an agent sells, so only agents' wallets are the gate's affair
         loosen(session, {target.id: amount}, kind)
-    balance = session.get_one(Wallet, target.id, populate_existing=True).balance
+    about = {"amount": amount, "kind": kind, "note": note, "entry_id": answer.body["entry_id"]}
+    record(session, "credit.load", f"user:{target.id}", None, about)
+    return answer
+
+
+def book(
+    session: Session,
+    target_id: int,
+    wallets: dict[int, int],
+    house: dict[str, int],
+    kind: str,
+    *,
+    made_by: int | None,
+    note: str | None,
+) -> Answer:
+    """One entry on wallets that are locked, and their balances: 201 with what the target's wallet came to."""
+    add_to_balances(session, wallets)
+    entry_id = ledger.post(session, kind, wallets, house, made_by=made_by, note=note)
+    balance = session.get_one(Wallet, target_id, populate_existing=True).balance
     return Answer(CREATED, {"entry_id": entry_id, "balance": balance})
-
-
-def _digest(*call: object) -> bytes:
-    return hashlib.sha256(json.dumps(call).encode()).digest()
-
-
-def _earlier_answer(session: Session, user_id: int, key: str, digest: bytes) -> Answer | None:
-    """The answer given to this key, or None: then the key is ours until the transaction ends.
-
-    Of two calls at once the second waits here until the first one's transaction has ended, and gets its
-    answer if it committed. Raises KeyReused.
-    """
-    mine = (IdempotencyKey.user_id == user_id, IdempotencyKey.key == key)
-    too_old = IdempotencyKey.created_at < func.now() - text(f"interval '{KEPT_HOURS} hours'")
-    session.execute(delete(IdempotencyKey).where(*mine, too_old))
-    row = {"user_id": user_id, "key": key, "digest": digest, "status": 0, "body": {}}
-    statement = insert(IdempotencyKey).values(row).on_conflict_do_nothing(index_elements=["user_id", "key"])
-    if session.execute(statement.returning(IdempotencyKey.key)).first() is not None:
-        return None
-    found = session.get_one(IdempotencyKey, (user_id, key))
-    if found.digest != digest:
-        raise KeyReused
-    return Answer(found.status, found.body)
-
-
-def _keep_answer(session: Session, user_id: int, key: str, answer: Answer) -> None:
-    statement = update(IdempotencyKey).where(IdempotencyKey.user_id == user_id, IdempotencyKey.key == key)
-    session.execute(statement.values(status=answer.status, body=answer.body))

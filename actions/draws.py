@@ -13,11 +13,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from actions import closing
+from actions.audit import record
 from actions.opening import open_in_database, open_in_gate
 from actions.resources import Resources
 from models.draws import CancelledDate, Draw, Game, Intent, draw_by_name, lock_draw
 from rules.draws import default_times, draw_name
 from rules.errors import CutoffPassed, DrawExists, IntakeUnavailable, Invalid, NoSuchDraw
+from rules.limit_items import number_items, play_items
 from rules.limits import Limits, sold_out
 
 
@@ -31,7 +33,7 @@ def create(
     opens_at: datetime | None = None,
     cutoff_at: datetime | None = None,
     draws_at: datetime | None = None,
-    limits: Mapping[str, int] | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Makes a draw, and opens it if its time has come. Raises DrawExists, Invalid."""
     name = draw_name(game, date, time)
@@ -40,11 +42,14 @@ def create(
     if not times[0] < times[1] <= times[2]:
         raise Invalid(errors=[{"path": "cutoff_at", "message": "opens_at < cutoff_at <= draws_at must hold"}])
     if limits is not None:
-        Limits.from_dict(limits)
+        Limits.from_dict(limits, game)
     values = {"name": name, "game": game, "date": date, "time": time, "asked_limits": limits or null()}
     values |= dict(zip(("opens_at", "cutoff_at", "draws_at"), times, strict=True))
     with res.sessions.begin() as session:
         draw_id = session.scalar(insert(Draw).values(values).on_conflict_do_nothing().returning(Draw.id))
+        if draw_id is not None:
+            shown = dict(zip(("opens_at", "cutoff_at", "draws_at"), map(datetime.isoformat, times), strict=True))
+            record(session, "draw.create", f"draw:{name}", after={**shown, "limits": dict(limits or {})})
     if draw_id is None:
         raise DrawExists
     if open_in_database(res, draw_id):
@@ -58,7 +63,9 @@ def create(
 def cancel_date(res: Resources, game: str, date: Date, reason: str) -> None:
     """Keeps the schedule from making draws of the game on that date. Draws made already are voided instead."""
     with res.sessions.begin() as session:
+        session.get_one(Game, game, with_for_update=True)  # the schedule reads it under a lock, too
         session.merge(CancelledDate(game=game, date=date, reason=reason))
+        record(session, "game.change", f"game:{game}", after={"cancelled": {date.isoformat(): reason}})
 
 
 def close(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
@@ -72,16 +79,32 @@ def move_cutoff(
     res: Resources, actor_id: int, name: str, cutoff_at: datetime, draws_at: datetime, reason: str
 ) -> dict[str, Any]:
     """Moves a cutoff that has not come. Raises NoSuchDraw, CutoffPassed, WrongState, Invalid, IntakeUnavailable."""
-    intent_id = closing.ask_to_move_cutoff(res, actor_id, name, cutoff_at, draws_at, reason)
-    if intent_id is not None:
-        closing.complete_intents(res, name)
-        with res.sessions() as session:
-            status = session.scalar(select(Intent.status).where(Intent.id == intent_id))
-        if status == "refused":
-            raise CutoffPassed
-        if status != "posted":
-            raise IntakeUnavailable(retry_after=1)
+    _complete(res, name, closing.ask_to_move_cutoff(res, actor_id, name, cutoff_at, draws_at, reason))
     return one(res, name)
+
+
+def set_limits(res: Resources, actor_id: int, name: str, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes the limits of a draw that is not closed; `limits` as rules.limits has them, what they leave out stays.
+
+    But for "by_number", which is what is given: a number that it leaves out has no limit of its own any more. A draw
+    that is not open yet keeps those of its game that are not overruled. Raises NoSuchDraw, CutoffPassed, WrongState,
+    Invalid, IntakeUnavailable: it may or may not have been taken; the same call tells.
+    """
+    _complete(res, name, closing.ask_to_set_limits(res, actor_id, name, limits))
+    return one(res, name)
+
+
+def _complete(res: Resources, name: str, intent_id: str | None) -> None:
+    """Has the gate answer an intent now; None: there is nothing to ask. Raises CutoffPassed, IntakeUnavailable."""
+    if intent_id is None:
+        return
+    closing.complete_intents(res, name)
+    with res.sessions() as session:
+        status = session.scalar(select(Intent.status).where(Intent.id == intent_id))
+    if status == "refused":
+        raise CutoffPassed
+    if status != "posted":
+        raise IntakeUnavailable(retry_after=1)
 
 
 def resume(res: Resources, name: str) -> str | None:
@@ -92,6 +115,8 @@ def resume(res: Resources, name: str) -> str | None:
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
         reason, draw.stopped = draw.stopped, None
+        if reason is not None:
+            record(session, "draw.resume", f"draw:{name}", {"stopped": reason}, {"stopped": None})
     if reason is not None:
         res.rebuild.fence()
     return reason
@@ -154,7 +179,10 @@ def _bodies(res: Resources, session: Session, draws: Sequence[Draw]) -> list[dic
 
 
 def _body(res: Resources, draw: Draw, game: Game, exposure: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    limits = Limits.from_dict(draw.limits or {**game.limits, **(draw.asked_limits or {})})
+    if draw.limits is not None:
+        limits = Limits.from_dict(draw.limits)
+    else:
+        limits = Limits.frozen(game.limits, game.limits_by_number, draw.asked_limits)
     prizes = draw.prize_table or game.prize_table
     status = draw.status
     if status == "open" and draw.cutoff_at <= res.clock.now():
@@ -169,7 +197,7 @@ def _body(res: Resources, draw: Draw, game: Game, exposure: Mapping[tuple[str, s
         "draws_at": draw.draws_at.isoformat(),
         "status": status,
         "prize_table": prizes,
-        "limits": [{"play": play, "max": limits.stake(play)} for play in ("straight", "rambolito")],
+        "limits": [*play_items(limits), *number_items(limits.by_number)],
         "payout_limit": limits.payout,
         "sold_out": sold_out(draw.game, prizes, limits, exposure),
     }

@@ -9,7 +9,9 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from actions.resources import Resources
-from models.draws import Draw, Game, Position, advance, close_was_asked, waiting_intents
+from intake.bets import limits_by_field
+from models.draws import Draw, DrawLimits, Game, Position, advance, close_was_asked, waiting_intents
+from rules.limits import Limits
 
 
 def open_in_database(res: Resources, draw_id: int) -> bool:
@@ -21,7 +23,9 @@ def open_in_database(res: Resources, draw_id: int) -> bool:
         game = session.get_one(Game, draw.game)
         session.execute(select(func.ensure_partitions(draw.date)))
         session.execute(insert(Position).values(draw_id=draw_id))
-        frozen = {"prize_table": game.prize_table, "limits": {**game.limits, **(draw.asked_limits or {})}}
+        limits = Limits.frozen(game.limits, game.limits_by_number, draw.asked_limits).to_dict()
+        session.execute(insert(DrawLimits).values(draw_id=draw_id, version=1, limits=limits))
+        frozen = {"prize_table": game.prize_table, "limits": limits, "limits_version": 1}
         return advance(session, draw_id, ["scheduled"], "open", opened_at=func.now(), **frozen)
 
 
@@ -37,13 +41,13 @@ def open_in_gate(res: Resources, draw_id: int) -> bool:
         draw = session.get_one(Draw, draw_id)
         if position is None or draw.status != "open" or (position.serial, position.sub) != (0, 0):
             return False
-        return res.gate.open(draw.name, gate_fields(session, draw))
+        return res.gate.open(draw.name, gate_fields(session, draw), number_limits(draw))
 
 
 def gate_fields(session: Session, draw: Draw) -> dict[str, Any]:
     """What the gate is told of an open draw (lua/head.lua), but for its counters."""
-    assert draw.limits is not None  # a CHECK ties both to opened_at
-    assert draw.prize_table is not None
+    assert draw.prize_table is not None  # a CHECK ties it to opened_at
+    limits = _limits(draw)
     return {
         "id": draw.id,
         "opens_ms": to_ms(draw.opens_at),
@@ -51,9 +55,21 @@ def gate_fields(session: Session, draw: Draw) -> dict[str, Any]:
         "cutoff_ms": min([to_ms(draw.cutoff_at), *_asked_cutoffs(session, draw.id)]),
         "latch": "" if draw.status == "open" and not close_was_asked(session, draw.id) else "closed",
         "stopped": "1" if draw.stopped else "0",
-        **{f"limit_{name.removeprefix('stake_')}": amount for name, amount in draw.limits.items()},
+        "limit_straight": limits.stake_straight,
+        "limit_rambolito": limits.stake_rambolito,
+        "limit_payout": limits.payout,
         **{f"pay_{name}": pay for name, pay in draw.prize_table.items()},
     }
+
+
+def number_limits(draw: Draw) -> dict[str, int]:
+    """The limits that numbers of an open draw have of their own, by exposure field."""
+    return limits_by_field(_limits(draw).by_number)
+
+
+def _limits(draw: Draw) -> Limits:
+    assert draw.limits is not None  # a CHECK ties them to opened_at
+    return Limits.from_dict(draw.limits)
 
 
 def _asked_cutoffs(session: Session, draw_id: int) -> list[int]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from actions.journal_copy import count_stored, stored_ids, stored_records
-from actions.opening import gate_fields
+from actions.opening import gate_fields, number_limits
 from actions.resources import Resources
 from actions.store_records import DrainStopped, lines_of_ticket
 from actions.witnessing import gather
@@ -27,13 +28,15 @@ from intake.records import GapRecord, OpenRecord, Position
 from models.draws import Draw
 from models.draws import Position as PositionRow
 from models.gate_state import GateState, gate_state
-from models.people import User, Wallet
+from models.logins import Login
+from models.people import Wallet, suspended_agents
 from models.tickets import Closing, Ticket, exposure_of, waiting_dead_letters
 from rules.tickets import Line
 
 GAP_SERIALS = 1_000  # far more than a server can have promised and lost in its last second
 LIVE = ("open", "closed", "voiding")  # draws whose journal is not in a seal yet
 TOUCH_RECORDS = 10_000
+ENDED_MARGIN_S = 60  # clocks of the processes that made the tokens
 
 _log = structlog.get_logger()
 
@@ -96,11 +99,15 @@ def _rebuild(res: Resources, session: Session, evidence: Evidence) -> None:
         image = _rebuild_draw(res, session, draw, position, evidence)
         for agent_id, stake in image.spent.items() if image else ():
             spent[agent_id] = spent.get(agent_id, 0) + stake
-    wallets = session.execute(select(Wallet, User.status).join(User, User.id == Wallet.user_id)).all()
+    suspended = suspended_agents(session)
+    wallets = session.scalars(select(Wallet)).all()
     res.rebuild.write_wallets(
-        (w.user_id, w.balance + w.credit_limit - spent.get(w.user_id, 0), w.outbox_seq, status == "suspended")
-        for w, status in wallets
+        (w.user_id, w.balance + w.credit_limit - spent.get(w.user_id, 0), w.outbox_seq, w.user_id in suspended)
+        for w in wallets
     )
+    lifetime_s = res.settings.access_token_minutes * 60 + ENDED_MARGIN_S
+    ended = select(Login.id).where(Login.ended_at > func.now() - timedelta(seconds=lifetime_s))
+    res.rebuild.write_ended(map(str, session.scalars(ended)), lifetime_s)
     _log.warning("gate_rebuilt", draws=len(rows), wallets=len(wallets), silent_slots=evidence.silent)
 
 
@@ -132,7 +139,7 @@ def _rebuild_draw(
     fields = gate_fields(session, draw)
     # What was closed stays closed, whoever closed it: the gate's own latch outlives every rebuild.
     fields["latch"] = fields["latch"] or latch or ("closed" if image.marker is not None else "")
-    res.rebuild.write_draw(image, fields, stored_ids(session, draw))
+    res.rebuild.write_draw(image, fields, number_limits(draw), stored_ids(session, draw))
     return image
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from intake.client import ServerIdentity, make_breaker, make_client
 from intake.doorbell import Doorbell, Publisher
 from intake.gate import Gate
+from intake.gate_calls import Rates
 from intake.journal import Journal
 from intake.rebuild import Rebuild
 from intake.replication import Replication
@@ -79,7 +80,8 @@ def open_resources(
         retries=1,
         verify=lambda identity: gates[0].recognises(identity),
     )
-    gates.append(Gate(sale_client, scripts, slot, make_breaker(), replication))
+    rates = Rates(settings.sales_per_s, settings.batches_per_s)
+    gates.append(Gate(sale_client, scripts, slot, make_breaker(), replication, rates))
     drain_client = make_client(settings.redis_url, timeout_s=DRAIN_TIMEOUT_S, connections=connections)
     return Resources(
         settings=settings,

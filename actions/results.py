@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date as Date
 from datetime import time as Time
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy import func, insert
 from sqlalchemy.orm import Session
 
 from actions.approvals import keep_request, waiting_request
+from actions.audit import record
 from actions.resources import Resources
 from models.draws import Draw, PendingApproval, advance, draw_by_name, lock_draw
 from models.settlement import Result, SettlementStep, steps_of, totals_of_winners
@@ -19,9 +21,9 @@ from rules.games import GAMES, is_outcome
 RESULT = "result"
 
 # What settling a version of the result consists of, in order; tasks/settle.py does it.
-STEPS = ("winners", "prizes", "report")
+STEPS = ("winners", "prizes", "commissions", "report")
 
-_UNSEALED = ("scheduled", "open", "closed")
+UNSEALED = ("scheduled", "open", "closed")
 
 
 def enter(res: Resources, actor_id: int, name: str, number: str, date: Date, time: Time) -> dict[str, Any]:
@@ -33,6 +35,8 @@ def enter(res: Resources, actor_id: int, name: str, number: str, date: Date, tim
         draw = lock_draw(session, name)
         _check(res, draw, number, date, time)
         keep_request(session, draw.name, RESULT, actor_id, {"number": number})
+        # Without the number: whoever enters it second should know it from the draw, not from the audit log.
+        record(session, "result.enter", f"draw:{name}")
     return {"status": "awaiting_confirmation", "draw_id": name}
 
 
@@ -48,9 +52,7 @@ def confirm(res: Resources, actor_id: int, name: str, number: str, date: Date, t
         if version is None:
             _check(res, draw, number, date, time)
             entry = waiting_request(session, draw.name, RESULT, actor_id)
-            if entry.content["number"] == number:
-                version = _settle_on(session, draw, entry, actor_id)
-            session.delete(entry)
+            version = settle_on(session, draw, entry, actor_id, number, ["sealed"], "resulted")
     if version is None:
         raise NumbersDiffer
     res.doorbell.ring("draws.settle", name)
@@ -68,7 +70,7 @@ def settlement(res: Resources, name: str) -> dict[str, Any]:
             raise NoSuchDraw
         if draw.result_version == 0:
             raise (
-                NotSealed if draw.status in _UNSEALED else WrongState(f"The draw is {draw.status}, without a result.")
+                NotSealed if draw.status in UNSEALED else WrongState(f"The draw is {draw.status}, without a result.")
             )
         steps = steps_of(session, draw.id, draw.result_version)
         winners, prizes = totals_of_winners(session, draw.id, draw.result_version)
@@ -87,13 +89,15 @@ def resume(res: Resources, name: str) -> dict[str, Any]:
     body = settlement(res, name)
     if body["status"] not in ("resulted", "settling"):
         raise WrongState(f"The draw is {body['status']}; there is nothing to resume.")
+    with res.sessions.begin() as session:
+        record(session, "settlement.resume", f"draw:{name}")
     res.doorbell.ring("draws.settle", name)
     return body
 
 
 def _check(res: Resources, draw: Draw, number: str, date: Date, time: Time) -> None:
     """Whether this draw can get this result now."""
-    if draw.status in _UNSEALED:
+    if draw.status in UNSEALED:
         raise NotSealed
     if draw.status != "sealed":
         raise WrongState(f"The draw is {draw.status}.")
@@ -101,34 +105,57 @@ def _check(res: Resources, draw: Draw, number: str, date: Date, time: Time) -> N
         raise OtherDraw
     if res.clock.now() < draw.draws_at:
         raise TooEarly
+    check_number(draw, number)
+
+
+def check_number(draw: Draw, number: str) -> None:
+    """Raises Invalid unless the draw's game can draw the number."""
     if not is_outcome(draw.game, number):
         raise Invalid(errors=[{"path": "number", "message": f"a number in {draw.game} is {GAMES[draw.game].shape}"}])
 
 
 def _confirmed_version(session: Session, draw: Draw, actor_id: int, number: str, date: Date, time: Time) -> int | None:
-    """The current version if this very call made it before: its answer was lost on the way."""
-    result = session.get(Result, (draw.id, draw.result_version))
+    """The first version, the current one, if this very call made it before: its answer was lost on the way."""
+    result = session.get(Result, (draw.id, 1)) if draw.result_version == 1 else None
     if result is None or (draw.date, draw.time) != (date, time):
         return None
     return result.version if (result.confirmed_by, result.number) == (actor_id, number) else None
 
 
-def _settle_on(session: Session, draw: Draw, entry: PendingApproval, actor_id: int) -> int:
-    """Makes the entered number the draw's result, in its next version, with the steps of settling it."""
+def settle_on(
+    session: Session,
+    draw: Draw,
+    entry: PendingApproval,
+    actor_id: int,
+    number: str,
+    was: Sequence[str],
+    becomes: str,
+    **values: Any,
+) -> int | None:
+    """Makes a number that two persons entered alike the draw's result, in its next version, with its steps.
+
+    Gives the version; None: the entries differ, and both are dropped. `values`: more columns of the draw.
+    """
+    session.delete(entry)
+    about, action = f"draw:{draw.name}", "correction" if entry.kind == "correction" else "result.enter"
+    if entry.content["number"] != number:
+        record(session, action, about, outcome=NumbersDiffer.code)
+        return None
     version = draw.result_version + 1
-    number = entry.content["number"]
-    entered = {"entered_by": entry.asked_by, "entered_at": entry.asked_at}
-    session.execute(
-        insert(Result).values(draw_id=draw.id, version=version, number=number, confirmed_by=actor_id, **entered)
-    )
+    reasons = {"reason": entry.content.get("reason"), "confirm_reason": entry.content.get("confirm_reason")}
+    made = {"entered_by": entry.asked_by, "entered_at": entry.asked_at, "confirmed_by": actor_id, **reasons}
+    session.execute(insert(Result).values(draw_id=draw.id, version=version, number=number, **made))
     steps = [
         {"draw_id": draw.id, "version": version, "name": name, "ordinal": ordinal}
         for ordinal, name in enumerate(STEPS, 1)
     ]
     session.execute(insert(SettlementStep), steps)
+    before = {"status": draw.status, "result": draw.result, "version": draw.result_version}
     result = {"result": number, "result_version": version, "resulted_at": func.now()}
-    if not advance(session, draw.id, ["sealed"], "resulted", **result):
+    if not advance(session, draw.id, was, becomes, **result, **values):
         raise WrongState
+    after = {"status": becomes, "result": number, "version": version}
+    record(session, action, about, before, after | {k: v for k, v in reasons.items() if v is not None})
     return version
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actions.approvals import confirmed_request, keep_request, mark_confirmed, took_part, waiting_request
+from actions.audit import record
 from actions.resources import Resources
 from models.draws import Draw, draw_by_name, lock_draw
 from models.settlement import Seal
@@ -46,6 +47,7 @@ def ask_late(res: Resources, actor_id: int, name: str, reason: str) -> dict[str,
             return {"status": "confirmed", "draw_id": name}
         _must_be_late(res, draw)
         keep_request(session, draw.name, LATE_SEAL, actor_id, {"reason": reason})
+        record(session, "draw.seal_late", f"draw:{name}", after={"reason": reason})
     return {"status": "awaiting_confirmation", "draw_id": name, "reason": reason}
 
 
@@ -60,6 +62,7 @@ def confirm_late(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
         if earlier is None or earlier.content["confirmed_by"] != actor_id:
             _must_be_late(res, draw)
             mark_confirmed(waiting_request(session, draw.name, LATE_SEAL, actor_id), actor_id)
+            record(session, "draw.seal_late", f"draw:{name}", after={"confirmed": True})
     res.doorbell.ring("draws.seal", name)
     return {"status": "confirmed", "draw_id": name}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -23,6 +24,8 @@ from rules.errors import (
     IntakeUnavailable,
     NoSuchDraw,
     Problem,
+    SlowDown,
+    TokenRevoked,
 )
 
 Outcome = tuple[dict[str, Any], bool] | Problem
@@ -30,19 +33,31 @@ Outcome = tuple[dict[str, Any], bool] | Problem
 
 def sell(res: Resources, draw: str, sale: Sale) -> tuple[dict[str, Any], bool]:
     """(receipt, whether it is a repeated one). Raises every refusal of a sale, in the order of the contract."""
-    outcome = sell_batch(res, [(draw, sale)])[0]
+    outcome = _sell_all(res, [(draw, sale)], batch="")[0]
     if isinstance(outcome, Problem):
         raise outcome
     return outcome
 
 
 def sell_batch(res: Resources, items: Sequence[tuple[str, Sale]]) -> list[Outcome]:
-    """Sells in order, each ticket as if sent alone; neighbours of one draw share a round trip."""
+    """Sells in order, each ticket as if sent alone; neighbours of one draw share a round trip.
+
+    Against the agent's rate it counts as one batch. Raises what refuses all of its tickets alike: SlowDown,
+    TokenRevoked.
+    """
+    outcomes = _sell_all(res, items, batch=uuid4().hex)
+    for problem in (SlowDown, TokenRevoked):
+        if outcomes and all(isinstance(outcome, problem) for outcome in outcomes):
+            raise outcomes[0]  # type: ignore[misc]
+    return outcomes
+
+
+def _sell_all(res: Resources, items: Sequence[tuple[str, Sale]], batch: str) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for draw, run in groupby(items, key=lambda item: item[0]):
         sales = [sale for _, sale in run]
         try:
-            answers = res.gate.sell(draw, sales)
+            answers = res.gate.sell(draw, sales, batch)
         except IntakeUnavailable as problem:
             outcomes += [problem] * len(sales)
             continue

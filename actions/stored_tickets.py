@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from actions.resources import Resources
+from models.claims import payouts_of, pending_numbers
 from models.draws import Draw
 from models.settlement import prizes_of
 from models.tickets import Ticket as StoredTicket
 from models.tickets import Void, lines_of
+from rules.claims import claim_status
 from rules.tickets import Line, Ticket
 
 UNSEALED = ("scheduled", "open", "closed")
@@ -39,19 +43,27 @@ def voided_serials(session: Session, draw_id: int, serials: Sequence[int]) -> se
     return {serial for serial in session.scalars(query) if serial is not None}
 
 
-def statuses(session: Session, draw: Draw, serials: Sequence[int], voided: set[int]) -> dict[int, str]:
+def claim_until(res: Resources, draw: Draw) -> datetime:
+    """The instant from which the draw's prizes cannot be claimed any more."""
+    return draw.draws_at + timedelta(days=res.settings.claim_days)
+
+
+def statuses(res: Resources, session: Session, draw: Draw, serials: Sequence[int], voided: set[int]) -> dict[int, str]:
     """Each ticket's status by serial: its own void, else what became of the draw. Losing tickets are not stored."""
-    prizes: dict[int, int] = {}
+    found = dict.fromkeys(serials, "refunded" if draw.status == "void" else "accepted")
     if draw.status == "settled":
-        prizes = prizes_of(session, draw.id, draw.result_version, serials)
+        found |= _settled_statuses(session, draw, serials, over=res.clock.now() >= claim_until(res, draw))
+    return found | {serial: "voided" for serial in serials if serial in voided}
+
+
+def _settled_statuses(session: Session, draw: Draw, serials: Sequence[int], *, over: bool) -> dict[int, str]:
+    prizes = prizes_of(session, draw.id, draw.result_version, serials)
+    payouts = payouts_of(session, draw.id, serials)
+    pending = pending_numbers(session, [payout.number for payout in payouts.values()])
     found = {}
     for serial in serials:
-        if serial in voided:
-            found[serial] = "voided"
-        elif draw.status == "void":
-            found[serial] = "refunded"
-        elif draw.status == "settled":
-            found[serial] = "won" if serial in prizes else "lost"
-        else:
-            found[serial] = "accepted"
+        payout = payouts.get(serial)
+        paid, expired = (payout.paid, payout.expired) if payout is not None else (0, 0)
+        waits = payout is not None and payout.number in pending
+        found[serial] = claim_status(prizes.get(serial, 0), paid, expired, pending=waits, over=over)
     return found

@@ -45,7 +45,7 @@ def page(
         wanted = _narrowed(session, actor_id, draw, wanted or TicketFilter())
         size = limit + 1 if status is None else limit * READ_PER_ITEM
         rows = tickets_page(session, wanted, size, _parsed(cursor))
-        found = _with_status(session, rows)
+        found = _with_status(res, session, rows)
     matching = [(row, shown(res, actor_id, ticket, its)) for row, ticket, its in found if status in (None, its)]
     items = [body for _, body in matching[:limit]]
     if len(matching) > limit:
@@ -68,13 +68,15 @@ def _narrowed(session: Session, actor_id: int, draw: str | None, wanted: TicketF
     return wanted
 
 
-def _with_status(session: Session, rows: Sequence[StoredTicket]) -> list[tuple[StoredTicket, Ticket, str]]:
+def _with_status(
+    res: Resources, session: Session, rows: Sequence[StoredTicket]
+) -> list[tuple[StoredTicket, Ticket, str]]:
     draws = {d.id: d for d in session.scalars(select(Draw).where(Draw.id.in_({row.draw_id for row in rows})))}
     known: dict[tuple[int, int], str] = {}
     for draw in draws.values():
         serials = [row.serial for row in rows if row.draw_id == draw.id]
         voided = voided_serials(session, draw.id, serials)
-        known |= {(draw.id, serial): state for serial, state in statuses(session, draw, serials, voided).items()}
+        known |= {(draw.id, serial): state for serial, state in statuses(res, session, draw, serials, voided).items()}
     tickets = as_tickets(session, draws, rows)
     return [(row, ticket, known[row.draw_id, row.serial]) for row, ticket in zip(rows, tickets, strict=True)]
 

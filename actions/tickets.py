@@ -92,7 +92,7 @@ def _from_gate(res: Resources, draw: str, held: Held) -> Found:
             row = draw_by_name(session, draw)
             if row is not None and row.status not in UNSEALED:
                 voided = {held.serial} if held.state else set()
-                status = statuses(session, row, [held.serial], voided)[held.serial]
+                status = statuses(res, session, row, [held.serial], voided)[held.serial]
     except OperationalError:
         pass  # without the database nothing has been settled since we could last look
     return Found(ticket_of(draw, held), status, held, held.state == "c")
@@ -104,7 +104,7 @@ def _stored_by_id(res: Resources, draw: str, ticket_id: str) -> Found | None:
         stored = ticket_by_id(session, row.id, row.date, ticket_id)
         if stored is not None:
             dead = any(void.kind == "cancel" for void in voids_of_id(session, row.id, ticket_id))
-            return _found(session, row, stored)._replace(cancelled=dead)
+            return _found(res, session, row, stored)._replace(cancelled=dead)
         if voids_of_id(session, row.id, ticket_id):
             raise IdCancelled
     return None
@@ -117,7 +117,7 @@ def _stored_by_serial(res: Resources, draw: str, serial: int) -> Found | None:
         except NoSuchDraw:
             return None
         stored = ticket_by_serial(session, row.id, row.date, serial)
-        return None if stored is None else _found(session, row, stored)
+        return None if stored is None else _found(res, session, row, stored)
 
 
 def _archived_draw(res: Resources, session: Session, name: str) -> Draw:
@@ -138,7 +138,7 @@ def _archived_draw(res: Resources, session: Session, name: str) -> Draw:
     return row
 
 
-def _found(session: Session, row: Draw, stored: StoredTicket) -> Found:
+def _found(res: Resources, session: Session, row: Draw, stored: StoredTicket) -> Found:
     (ticket,) = as_tickets(session, {row.id: row}, [stored])
     voided = voided_serials(session, row.id, [stored.serial])
-    return Found(ticket, statuses(session, row, [stored.serial], voided)[stored.serial], None)
+    return Found(ticket, statuses(res, session, row, [stored.serial], voided)[stored.serial], None)

@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from actions.credit import push_after_commit
+from actions.audit import record
+from actions.credit import OF_THE_HOUSE, push_after_commit
+from actions.passwords import check_password, hash_password
 from actions.resources import Resources
+from actions.standing import ask_to_tell, tell_standing_after_commit
 from actions.subtree import acting, reachable
+from actions.user_bodies import bodies
 from models.ledger import Account
-from models.people import User, Wallet, lock_wallets, loosen, subtree_page, user_by_name
-from rules.errors import BadCredentials, Forbidden, Invalid, UsernameTaken
-from rules.rights import RANK, Role, may_create
+from models.people import (
+    CommissionRate,
+    User,
+    Wallet,
+    lock_wallets,
+    loosen,
+    share_users,
+    subtree_page,
+    suspended_among,
+)
+from rules.errors import Forbidden, Invalid, UsernameTaken
+from rules.rights import Role, may_create, may_stand_under
 
-PASSWORD_CHARACTERS_MIN = 8
-PASSWORD_CHARACTERS_MAX = 128
 # As the database holds them, in lower case.
 USERNAME = re.compile(r"\A[a-z0-9][a-z0-9._-]{2,31}\Z")
 FIRST_USERNAME = "superadmin"
 
-# OWASP's first choice for argon2id: 19 MiB and two passes, about 20 ms; 32 logins at once stay below 1 GiB.
-_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-# Only administrators stand high enough to be above an operator, who reads as much as they do.
-_ABOVE_OPERATORS = frozenset({Role.SUPERADMIN, Role.ADMIN})
-_BELOW_THEIR_LIKE = frozenset({Role.SUPERADMIN, Role.COORDINATOR})
-# A credit limit is the house's money: who loads out of his own wallet would make it out of nothing.
-_GIVE_CREDIT_LIMITS = frozenset({Role.SUPERADMIN, Role.ADMIN})
-
 
 def ensure_superadmin(sessions: sessionmaker[Session], password: str) -> bool:
     """Makes the first superadmin with that password; False: there is a superadmin already. Raises Invalid."""
-    _check_password(password)
+    check_password(password, FIRST_USERNAME)
     try:
         with sessions.begin() as session:
             if session.scalar(select(User.id).where(User.role == Role.SUPERADMIN).limit(1)) is not None:
@@ -51,24 +51,10 @@ def ensure_superadmin(sessions: sessionmaker[Session], password: str) -> bool:
     return True
 
 
-def login(res: Resources, username: str, password: str) -> User:
-    """The user with that name and password. Raises BadCredentials, after the same work for every reason."""
-    name = username.lower() if username.isascii() else ""
-    user = None
-    if USERNAME.match(name):
-        with res.sessions() as session:
-            user = user_by_name(session, name)
-    nobody = _hash_of_nobody()  # made before it is needed: the first unknown name must not take longer
-    right = _matches(user.password_hash if user else nobody, password)
-    if user is None or not right or user.status != "active":
-        raise BadCredentials
-    return user
-
-
 def me(res: Resources, user_id: int) -> dict[str, Any]:
     """The user's own data; `available` counts what has reached the database. Raises TokenRevoked."""
     with res.sessions() as session:
-        return _bodies(session, [acting(session, user_id)])[0]
+        return bodies(session, [acting(session, user_id)])[0]
 
 
 def create_user(res: Resources, actor_id: int, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,30 +64,32 @@ def create_user(res: Resources, actor_id: int, data: Mapping[str, Any]) -> dict[
     (centavos, above 0 from administrators only). Raises Forbidden, NotFound (parent), Invalid, UsernameTaken.
     """
     role = Role(data["role"])
-    _check_password(data["password"])
+    check_password(data["password"], data["username"])
     try:
         with res.sessions.begin() as session:
             actor = acting(session, actor_id)
             if not may_create(Role(actor.role), role):
                 raise Forbidden
-            if data.get("credit_limit") and Role(actor.role) not in _GIVE_CREDIT_LIMITS:
-                raise Forbidden("Only administrators give a credit limit; load from your own wallet instead.")
-            parent = _parent(session, actor, data.get("parent_id"), role)
+            may_give_limit(actor, data.get("credit_limit"))
+            parent = parent_for(session, actor, data.get("parent_id"), role)
             user = _add(session, parent, data)
-            body = _bodies(session, [user])[0]
+            body = bodies(session, [user])[0]
+            record(session, "user.create", f"user:{user.id}", None, _recorded(body))
     except IntegrityError as error:
         if not _name_is_taken(error):
             raise
         raise UsernameTaken from error
     if data.get("credit_limit"):
         push_after_commit(res, user.id)
+    if body["status"] == "suspended":
+        tell_standing_after_commit(res)
     return body
 
 
 def get_user(res: Resources, actor_id: int, user_id: int) -> dict[str, Any]:
     """A user of the actor's subtree. Raises NotFound."""
     with res.sessions() as session:
-        return _bodies(session, [reachable(session, acting(session, actor_id), user_id)])[0]
+        return bodies(session, [reachable(session, acting(session, actor_id), user_id)])[0]
 
 
 def users_page(res: Resources, actor_id: int, limit: int, cursor: str | None) -> dict[str, Any]:
@@ -111,28 +99,35 @@ def users_page(res: Resources, actor_id: int, limit: int, cursor: str | None) ->
     before = None if cursor is None else int(cursor)
     with res.sessions() as session:
         users = subtree_page(session, acting(session, actor_id), limit + 1, before)
-        items = _bodies(session, users[:limit])
+        items = bodies(session, users[:limit])
     return {"items": items, "next": str(users[limit - 1].id) if len(users) > limit else None}
 
 
-def _parent(session: Session, actor: User, parent_id: int | None, role: Role) -> User:
+def may_give_limit(actor: User, limit: int | None) -> None:
+    """Raises Forbidden where somebody who loads out of his own wallet would give the house's money."""
+    if limit and Role(actor.role) not in OF_THE_HOUSE:
+        raise Forbidden("Only administrators give a credit limit; load from your own wallet instead.")
+
+
+def parent_for(session: Session, actor: User, parent_id: int | None, role: Role) -> User:
+    """Whom somebody of that role may stand under: a user of the actor's subtree. Raises NotFound, Invalid."""
     parent = actor if parent_id is None else reachable(session, actor, parent_id)
-    if not _may_stand_under(role, Role(parent.role)):
+    if not may_stand_under(role, Role(parent.role)):
         message = f"nobody with the role {role} stands under a user with the role {parent.role}"
         raise Invalid(errors=[{"path": "parent_id", "message": message}])
     return parent
 
 
-def _may_stand_under(role: Role, parent: Role) -> bool:
-    if role is Role.OPERATOR:
-        return parent in _ABOVE_OPERATORS
-    return RANK[parent] > RANK[role] or (role is parent and role in _BELOW_THEIR_LIKE)
+def _recorded(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the audit log keeps of a new user."""
+    kept = ("username", "role", "parent_id", "full_name", "phone", "address", "commission_bp")
+    return {name: body[name] for name in kept} | {"credit_limit": body["wallet"]["credit_limit"]}
 
 
 def _add(session: Session, parent: User | None, data: Mapping[str, Any]) -> User:
     user = User(
         username=data["username"].lower(),
-        password_hash=_HASHER.hash(data["password"]),
+        password_hash=hash_password(data["password"]),
         role=data["role"],
         parent_id=parent.id if parent else None,
         ancestors=[*parent.ancestors, parent.id] if parent else [],
@@ -143,56 +138,16 @@ def _add(session: Session, parent: User | None, data: Mapping[str, Any]) -> User
     session.flush()
     limit = data.get("credit_limit", 0)
     session.add_all([Wallet(user_id=user.id, credit_limit=limit), Account(kind="wallet", user_id=user.id)])
+    session.add(CommissionRate(user_id=user.id, bp=user.commission_bp, ancestors=user.ancestors))
     session.flush()
+    if user.role == Role.AGENT:
+        share_users(session, user.ancestors)  # a suspension from above sees him, or he sees it
+        if suspended_among(session, [user.id]):
+            ask_to_tell(session, user.id, None, {"made": "under a suspended coordinator"})
     if limit and user.role == Role.AGENT:
         lock_wallets(session, [user.id])
         loosen(session, {user.id: limit}, "credit limit")
     return user
-
-
-def _bodies(session: Session, users: Sequence[User]) -> list[dict[str, Any]]:
-    query = select(Wallet).where(Wallet.user_id.in_([user.id for user in users]))
-    wallets = {wallet.user_id: wallet for wallet in session.scalars(query)}
-    return [_body(user, wallets[user.id]) for user in users]
-
-
-def _body(user: User, wallet: Wallet) -> dict[str, Any]:
-    return {
-        "id": user.id,
-        "username": user.username,
-        "role": user.role,
-        "parent_id": user.parent_id,
-        "status": user.status,
-        "full_name": user.full_name,
-        "phone": user.phone,
-        "address": user.address,
-        "commission_bp": user.commission_bp,
-        "created_at": user.created_at.isoformat(),
-        "wallet": {
-            "balance": wallet.balance,
-            "credit_limit": wallet.credit_limit,
-            "available": wallet.balance + wallet.credit_limit,
-        },
-    }
-
-
-def _check_password(password: str) -> None:
-    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
-        message = f"{PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters"
-        raise Invalid(errors=[{"path": "password", "message": message}])
-
-
-def _matches(password_hash: str, password: str) -> bool:
-    try:
-        return _HASHER.verify(password_hash, password)
-    except (VerificationError, InvalidHashError):
-        return False
-
-
-@cache
-def _hash_of_nobody() -> str:
-    """What a password is compared with when there is no such user, so that the answer takes as long."""
-    return _HASHER.hash("nobody has this password")
 
 
 def _name_is_taken(error: IntegrityError) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import delete, func
 from sqlalchemy.orm import Session
 
 from actions.approvals import confirmed_request, keep_request, mark_confirmed, took_part, waiting_request
+from actions.audit import record
 from actions.closing import complete_intents
 from actions.resources import Resources
 from models.draws import Draw, Intent, PendingApproval, advance, close_was_asked, lock_draw
@@ -29,6 +30,7 @@ def ask(res: Resources, actor_id: int, name: str, reason: str) -> dict[str, Any]
             return {"status": "voiding", "draw_id": name}
         _must_be_voidable(draw)
         keep_request(session, draw.name, VOID, actor_id, {"reason": reason})
+        record(session, "draw.void", f"draw:{name}", after={"reason": reason})
     return {"status": "awaiting_confirmation", "draw_id": name, "reason": reason}
 
 
@@ -43,6 +45,7 @@ def confirm(res: Resources, actor_id: int, name: str) -> dict[str, Any]:
         if earlier is None or earlier.content["confirmed_by"] != actor_id:
             _must_be_voidable(draw)
             mark_confirmed(waiting_request(session, draw.name, VOID, actor_id), actor_id)
+            record(session, "draw.void", f"draw:{name}", {"status": draw.status}, {"status": "voiding"})
             _begin(session, draw, actor_id)
     try:
         complete_intents(res, name)
@@ -63,6 +66,7 @@ def _begin(session: Session, draw: Draw, actor_id: int) -> None:
     """Moves the draw, means it to be closed, and drops what waited for a second person to go on with it."""
     if draw.status == "open" and not close_was_asked(session, draw.id):
         session.add(Intent(kind="close", draw_id=draw.id, payload={}, asked_by=actor_id))
-    advance(session, draw.id, VOIDABLE, "voiding", voiding_at=func.now())
-    dropped = delete(PendingApproval).where(PendingApproval.object == draw.name, PendingApproval.kind == "result")
-    session.execute(dropped)
+    if not advance(session, draw.id, VOIDABLE, "voiding", voiding_at=func.now()):
+        raise WrongState
+    others = PendingApproval.kind.in_(("result", "correction"))
+    session.execute(delete(PendingApproval).where(PendingApproval.object == draw.name, others))

@@ -7,10 +7,26 @@ import atexit
 from flask import Flask
 
 from actions.resources import Resources, open_resources
-from api import audit, auth, claims, documents, draws, games, health, hooks, people, problems, results, tickets
+from api import (
+    audit,
+    auth,
+    claims,
+    documents,
+    draws,
+    games,
+    health,
+    hooks,
+    people,
+    problems,
+    rates,
+    refusals,
+    results,
+    tickets,
+)
 from api.background import Background
 from api.bodies import BATCH_BYTES_MAX
 from api.fields import DigitsConverter
+from api.forwarded import behind_proxies
 from api.probes import BrokerProbe
 from api.served import NAME, Served, served
 from api.tokens import Tokens
@@ -38,7 +54,10 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
     app.extensions[NAME] = Served(
         res, Tokens(app, settings, res.clock), background, BrokerProbe(publisher), res.clock.now()
     )
-    hooks.install(app)
+    app.wsgi_app = behind_proxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[assignment, method-assign]
+    hooks.install(app, settings)
+    rates.install(app, settings)
+    refusals.install(app)
     problems.handle_all(app, background.wake)
     document = documents.describe(app)
     for room in (auth, people, draws, games, results, tickets, claims, audit, health, documents):

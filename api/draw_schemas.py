@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import Schema, fields, post_load, validate
 
 from api.fields import Answer, Day, Instant, Line, Minute, Page, centavos, list_of
 from rules.draws import DrawStatus
 from rules.games import GAMES, PLAYS
+from rules.limit_items import limits_from_items
 
 GAME = validate.OneOf(list(GAMES))
 PLAY = validate.OneOf(PLAYS)
 STATUS = validate.OneOf([status.value for status in DrawStatus])
 REASON_CHARACTERS_MAX = 300
+# What a body of 64 KiB holds, at up to 75 bytes an item.
+LIMITS_MAX = 700
 
 
-class PlayLimit(Schema):
+class BetLimit(Schema):
     play = fields.String(required=True, validate=PLAY)
+    number = Line(most=16, metadata={"description": "the one number that this is for; left out: all others"})
     max = centavos(required=True, metadata={"description": "stake on one number, a rambolito's on its sorted number"})
 
 
 class PlayMax(Answer):
     play = fields.String(required=True, validate=PLAY)
     max = fields.Integer(required=True)
+
+
+class BetMax(PlayMax):
+    number = fields.String(metadata={"description": "the one number that this is for, a rambolito's sorted"})
 
 
 class NumberLeft(Answer):
@@ -48,7 +56,7 @@ class DrawBody(Answer):
         required=True,
         metadata={"description": "paid per 1 staked"},
     )
-    limits = fields.List(fields.Nested(PlayMax), required=True)
+    limits = fields.List(fields.Nested(BetMax), required=True)
     payout_limit = fields.Integer(required=True, metadata={"description": "the most that any one outcome may cost"})
     sold_out = fields.List(fields.Nested(NumberLeft), required=True)
     now = fields.DateTime(metadata={"description": "the server's clock; left out of the ETag"})
@@ -70,21 +78,24 @@ class NewDraw(Schema):
     opens_at = Instant(allow_none=True)
     cutoff_at = Instant(allow_none=True)
     draws_at = Instant(allow_none=True)
-    limits = fields.List(fields.Nested(PlayLimit), allow_none=True, validate=validate.Length(max=len(PLAYS)))
+    limits = fields.List(fields.Nested(BetLimit), allow_none=True, validate=validate.Length(max=LIMITS_MAX))
     payout_limit = centavos(allow_none=True)
-
-    @validates_schema(skip_on_field_errors=True)
-    def each_play_once(self, data: dict[str, Any], **_: Any) -> None:
-        plays = [limit["play"] for limit in data.get("limits") or []]
-        if len(plays) != len(set(plays)):
-            raise ValidationError("each play once", "limits")
 
     @post_load
     def as_limits(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """The limits under the names that rules.limits has for them."""
-        limits = {f"stake_{limit['play']}": limit["max"] for limit in data.pop("limits", None) or []}
-        payout = data.pop("payout_limit", None)
-        return {**data, "limits": limits if payout is None else {**limits, "payout": payout}}
+        """The limits under the names that rules.limits has for them. Raises rules.errors.Invalid."""
+        items, payout = data.pop("limits", None) or [], data.pop("payout_limit", None)
+        return {**data, "limits": limits_from_items(data["game"], items, payout)}
+
+
+class ChangedLimits(Schema):
+    limits = fields.List(
+        fields.Nested(BetLimit),
+        required=True,
+        validate=validate.Length(max=LIMITS_MAX),
+        metadata={"description": "a play left out keeps its limit; a number left out has none of its own any more"},
+    )
+    payout_limit = centavos(metadata={"description": "the most that any one outcome may cost; left out it stays"})
 
 
 class MovedCutoff(Schema):
@@ -101,6 +112,23 @@ class DrawnNumber(Schema):
     number = Line(most=16, required=True, metadata={"description": "046 in 3D, 08-20 in 2D"})
     date = Day(required=True)
     time = Minute(required=True)
+
+
+class Correction(DrawnNumber):
+    reason = Line(most=REASON_CHARACTERS_MAX, required=True)
+
+
+class PaidTooMuch(Answer):
+    """A ticket that was paid more than the current result gives it; centavos."""
+
+    number = fields.String(required=True)
+    agent_id = fields.Integer(required=True)
+    paid = fields.Integer(required=True)
+    prize = fields.Integer(required=True)
+    excess = fields.Integer(required=True)
+
+
+PaidTooMuchList = list_of(PaidTooMuch)
 
 
 class Asked(Answer):

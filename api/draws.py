@@ -12,7 +12,7 @@ from flask import Response, request
 from actions import draws, voiding
 from actions.resources import Resources
 from api.answers import json_answer
-from api.draw_schemas import Asked, DrawBody, DrawList, DrawQuery, MovedCutoff, NewDraw, Reason
+from api.draw_schemas import Asked, ChangedLimits, DrawBody, DrawList, DrawQuery, MovedCutoff, NewDraw, Reason
 from api.operation import Blueprint, Caller, operation
 from api.tokens import Actor
 from rules.draws import parse_draw_name
@@ -25,6 +25,7 @@ from rules.errors import (
     SamePerson,
     WrongState,
 )
+from rules.limit_items import limits_from_items
 
 blueprint = Blueprint("draws", __name__, url_prefix="/v1", description="Draws")
 
@@ -93,6 +94,23 @@ def move_cutoff(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str
 
 @operation(
     blueprint,
+    "PUT /draws/<draw_id>/limits",
+    allowed="draw.limits",
+    fresh=True,
+    body=ChangedLimits,
+    answers={200: DrawBody},
+    problems=[NoSuchDraw, CutoffPassed, WrongState, IntakeUnavailable],
+)
+def set_limits(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> dict[str, Any]:
+    """Change the limits of a draw that sells or will sell, at once; what is sold stays sold."""
+    name = real_name(draw_id)
+    game = name.partition("-")[0]
+    limits = limits_from_items(game, body["limits"], body.get("payout_limit"))
+    return {**draws.set_limits(res, actor.id, name, limits), "now": _now(res)}
+
+
+@operation(
+    blueprint,
     "POST /draws/<draw_id>/close",
     allowed="draw.close",
     answers={202: DrawBody},
@@ -107,6 +125,7 @@ def close_draw(res: Resources, actor: Actor, draw_id: str) -> tuple[dict[str, An
     blueprint,
     "POST /draws/<draw_id>/void",
     allowed="draw.void",
+    fresh=True,
     body=Reason,
     answers={202: Asked},
     problems=[NoSuchDraw, WrongState],
@@ -120,6 +139,7 @@ def void_draw(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) 
     blueprint,
     "POST /draws/<draw_id>/void/confirm",
     allowed="draw.void",
+    fresh=True,
     answers={202: Asked},
     problems=[NoSuchDraw, WrongState, SamePerson],
 )

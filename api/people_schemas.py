@@ -4,33 +4,14 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from actions.users import PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, USERNAME
-from api.fields import Answer, Line, Whole, centavos, list_of, patterned
-from rules.rights import Role
+from actions.credit import KINDS
+from actions.passwords import PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN
+from actions.users import USERNAME
+from api.auth_schemas import ROLES, UserName
+from api.fields import Answer, Day, Line, Whole, centavos, list_of, patterned
 
-ROLES = [role.value for role in Role]
 # Names are taken in any case and kept in lower case.
 _USERNAME = USERNAME.pattern.replace("a-z", "A-Za-z")
-# Far above any name or password there is; what is longer is not even looked up.
-_CREDENTIAL_CHARACTERS_MAX = 256
-
-
-class Credentials(Schema):
-    username = fields.String(required=True, validate=validate.Length(1, _CREDENTIAL_CHARACTERS_MAX))
-    password = fields.String(required=True, validate=validate.Length(1, _CREDENTIAL_CHARACTERS_MAX))
-
-
-class UserName(Answer):
-    id = fields.Integer(required=True)
-    username = fields.String(required=True)
-    role = fields.String(required=True, validate=validate.OneOf(ROLES))
-
-
-class Login(Answer):
-    access_token = fields.String(required=True)
-    token_type = fields.String(required=True, validate=validate.Equal("Bearer"))
-    expires_in = fields.Integer(required=True, metadata={"description": "seconds"})
-    user = fields.Nested(UserName, required=True)
 
 
 class WalletBody(Answer):
@@ -68,12 +49,62 @@ class NewUser(Schema):
     credit_limit = centavos(metadata={"description": "above 0 from administrators only: anybody else gets 403"})
 
 
-class Load(Schema):
+class UserChange(Schema):
+    full_name = Line(allow_none=True)
+    phone = Line(most=40, allow_none=True)
+    address = Line(most=500, allow_none=True)
+    commission_bp = Whole(validate=validate.Range(0, 10_000), metadata={"description": "hundredths of a percent"})
+    credit_limit = centavos(metadata={"description": "from administrators only: anybody else gets 403"})
+    parent_id = Whole(metadata={"description": "of your subtree; only agents can be moved"})
+
+
+class Why(Schema):
+    reason = Line(most=500, required=True)
+
+
+class OneTimePassword(Answer):
+    password = fields.String(
+        required=True, metadata={"description": "shown this once; good for 24 hours, and only for choosing another"}
+    )
+
+
+class WalletChange(Schema):
     amount = centavos(least=1, required=True)
-    kind = fields.String(required=True, validate=validate.OneOf(["load"]))
+    kind = fields.String(required=True, validate=validate.OneOf(KINDS))
     note = Line(most=500, allow_none=True, load_default=None)
 
 
-class Loaded(Answer):
+class WalletChanged(Answer):
     entry_id = fields.Integer(required=True)
     balance = fields.Integer(required=True)
+
+
+class LedgerItem(Answer):
+    entry_id = fields.Integer(required=True)
+    at = fields.DateTime(required=True)
+    kind = fields.String(required=True)
+    amount = fields.Integer(required=True, metadata={"description": "added to the wallet; negative: taken from it"})
+    draw_id = fields.String(required=True, allow_none=True)
+    ticket = fields.String(required=True, allow_none=True, metadata={"description": "its number, of a claim"})
+    note = fields.String(required=True, allow_none=True)
+    made_by = fields.Integer(required=True, allow_none=True, metadata={"description": "null: the system"})
+
+
+LedgerList = list_of(LedgerItem)
+
+
+class SummaryQuery(Schema):
+    date = Day(load_default=None)
+
+
+class Summary(Answer):
+    user_id = fields.Integer(required=True)
+    date = fields.Date(required=True, metadata={"description": "in Manila; today if not asked for"})
+    sales = fields.Integer(required=True)
+    voids = fields.Integer(required=True, metadata={"description": "and what was given back with a voided draw"})
+    prizes_paid = fields.Integer(required=True, metadata={"description": "what winners got in their hands"})
+    commission = fields.Integer(required=True)
+    remitted = fields.Integer(required=True, metadata={"description": "handed in (credit), less handed back (debit)"})
+    to_remit = fields.Integer(
+        required=True, metadata={"description": "sales - voids - prizes_paid - commission - remitted"}
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from sqlalchemy import exc as sql_errors
 from werkzeug.exceptions import HTTPException
 
@@ -52,6 +52,7 @@ def document(problem: Problem) -> dict[str, Any]:
 
 def answer(problem: Problem) -> Response:
     """The problem as a response, with Retry-After and WWW-Authenticate where they belong."""
+    g.problem_code = problem.code  # for the audit log
     response = Response(json_bytes(document(problem)), status_of(problem), content_type=MEDIA_TYPE)
     retry_after = problem.extra.get("retry_after")
     if isinstance(retry_after, int | float):

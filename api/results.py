@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from actions import results, seals
+from actions import corrections, results, seals
 from actions.resources import Resources
-from api.draw_schemas import Asked, DrawnNumber, Reason, SealBody, Settlement
+from api.draw_schemas import Asked, Correction, DrawnNumber, PaidTooMuchList, Reason, SealBody, Settlement
 from api.draws import real_name
+from api.fields import Page
 from api.operation import Blueprint, Caller, operation
 from api.tokens import Actor
 from rules.errors import (
     DatabaseUnavailable,
     NoSuchDraw,
     NotSealed,
+    NotSettled,
     NumbersDiffer,
     OtherDraw,
     SamePerson,
@@ -30,6 +32,7 @@ _ENTRY = [NoSuchDraw, NotSealed, OtherDraw, TooEarly, WrongState]
     blueprint,
     "POST /draws/<draw_id>/result",
     allowed="result.enter",
+    fresh=True,
     body=DrawnNumber,
     answers={202: Asked},
     problems=_ENTRY,
@@ -43,6 +46,7 @@ def enter_result(res: Resources, actor: Actor, body: dict[str, Any], draw_id: st
     blueprint,
     "POST /draws/<draw_id>/result/confirm",
     allowed="result.enter",
+    fresh=True,
     body=DrawnNumber,
     answers={202: Asked},
     problems=[*_ENTRY, SamePerson, NumbersDiffer],
@@ -50,6 +54,48 @@ def enter_result(res: Resources, actor: Actor, body: dict[str, Any], draw_id: st
 def confirm_result(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> tuple[dict[str, Any], int]:
     """Enter the same result as the second person: settlement starts."""
     return results.confirm(res, actor.id, real_name(draw_id), **body), 202
+
+
+@operation(
+    blueprint,
+    "POST /draws/<draw_id>/correction",
+    allowed="correction",
+    fresh=True,
+    body=Correction,
+    answers={202: Asked},
+    problems=[NoSuchDraw, NotSealed, OtherDraw, WrongState],
+)
+def enter_correction(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> tuple[dict[str, Any], int]:
+    """Enter what was drawn in truth, where a wrong result stands; a second person confirms."""
+    return corrections.ask(res, actor.id, real_name(draw_id), **body), 202
+
+
+@operation(
+    blueprint,
+    "POST /draws/<draw_id>/correction/confirm",
+    allowed="correction",
+    fresh=True,
+    body=Correction,
+    answers={202: Asked},
+    problems=[NoSuchDraw, NotSealed, OtherDraw, WrongState, SamePerson, NumbersDiffer],
+)
+def confirm_correction(res: Resources, actor: Actor, body: dict[str, Any], draw_id: str) -> tuple[dict[str, Any], int]:
+    """Enter the same correction as the second person: the draw is settled again, and pays nothing meanwhile."""
+    return corrections.confirm(res, actor.id, real_name(draw_id), **body), 202
+
+
+@operation(
+    blueprint,
+    "GET /draws/<draw_id>/paid-in-error",
+    allowed="paid_in_error.read",
+    fresh=True,
+    query=Page,
+    answers={200: PaidTooMuchList},
+    problems=[NoSuchDraw, NotSettled],
+)
+def list_paid_in_error(res: Resources, _: Actor, query: dict[str, Any], draw_id: str) -> dict[str, Any]:
+    """Tickets that were paid more than the corrected result gives them, newest first."""
+    return corrections.paid_in_error(res, real_name(draw_id), **query)
 
 
 @operation(
@@ -92,6 +138,7 @@ def get_seal(res: Resources, actor: Actor | None, draw_id: str) -> dict[str, Any
     blueprint,
     "POST /draws/<draw_id>/seal",
     allowed="draw.seal_late",
+    fresh=True,
     body=Reason,
     answers={202: Asked},
     problems=[NoSuchDraw, WrongState],
@@ -105,6 +152,7 @@ def ask_late_seal(res: Resources, actor: Actor, body: dict[str, Any], draw_id: s
     blueprint,
     "POST /draws/<draw_id>/seal/confirm",
     allowed="draw.seal_late",
+    fresh=True,
     answers={202: Asked},
     problems=[NoSuchDraw, WrongState, SamePerson],
 )

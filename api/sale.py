@@ -46,8 +46,8 @@ _read_sale = msgspec.json.Decoder(_Sale).decode
 _read_batch = msgspec.json.Decoder(_Batch).decode
 
 
-def read_sale(raw: bytes | msgspec.Raw, agent_id: int) -> tuple[str, Sale]:
-    """(draw's name, sale) of a request's body. Raises Invalid with every bad field."""
+def read_sale(raw: bytes | msgspec.Raw, agent_id: int, session: str = "") -> tuple[str, Sale]:
+    """(draw's name, sale) of a request's body, sent by the login `session`. Raises Invalid with every bad field."""
     try:
         asked = _read_sale(raw)
     except _UNREADABLE as error:
@@ -55,10 +55,10 @@ def read_sale(raw: bytes | msgspec.Raw, agent_id: int) -> tuple[str, Sale]:
     if errors := line_errors(asked.draw_id, asked.lines):
         raise Invalid(errors=errors)
     lines = tuple(Line(line.play, line.number, line.stake) for line in asked.lines)
-    return asked.draw_id, Sale(agent_id, hex_of(asked.id), lines)
+    return asked.draw_id, Sale(agent_id, hex_of(asked.id), lines, session)
 
 
-def read_batch(raw: bytes, agent_id: int) -> list[tuple[str | None, tuple[str, Sale] | Problem]]:
+def read_batch(raw: bytes, agent_id: int, session: str = "") -> list[tuple[str | None, tuple[str, Sale] | Problem]]:
     """For each ticket of a batch its id as it was sent (None: it had none), and the sale or what is wrong.
 
     Raises Invalid when the batch itself cannot be read.
@@ -66,7 +66,7 @@ def read_batch(raw: bytes, agent_id: int) -> list[tuple[str | None, tuple[str, S
     found: list[tuple[str | None, tuple[str, Sale] | Problem]] = []
     for item in _items(raw):
         try:
-            draw, sale = read_sale(item, agent_id)
+            draw, sale = read_sale(item, agent_id, session)
             found.append((_id_of(item), (draw, sale)))
         except Invalid as problem:
             found.append((_id_of(item), problem))

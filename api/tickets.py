@@ -68,7 +68,7 @@ _SALE_PROBLEMS = [
 )
 def sell_ticket(res: Resources, actor: Actor, raw: bytes) -> tuple[dict[str, Any], int]:
     """Sell a ticket; the same id again gives the same receipt, with 200."""
-    draw, sale = read_sale(raw, actor.id)
+    draw, sale = read_sale(raw, actor.id, actor.session)
     receipt, replayed = sell.sell(res, draw, sale)
     return receipt, 200 if replayed else 201
 
@@ -79,11 +79,11 @@ def sell_ticket(res: Resources, actor: Actor, raw: bytes) -> tuple[dict[str, Any
     allowed="ticket.sell",
     body=Sale(BatchBody, BATCH_BYTES_MAX),
     answers={200: BatchAnswer},
-    problems=[errors.IntakeUnavailable],
+    problems=[errors.TokenRevoked, errors.SlowDown, errors.IntakeUnavailable],
 )
 def sell_tickets(res: Resources, actor: Actor, raw: bytes) -> dict[str, Any]:
-    """Sell up to 500 tickets in order, each as if sent alone."""
-    asked = read_batch(raw, actor.id)
+    """Sell up to 500 tickets in order, each as if sent alone; what refuses all that could be read refuses the call."""
+    asked = read_batch(raw, actor.id, actor.session)
     outcomes = iter(sell.sell_batch(res, [item for _, item in asked if not isinstance(item, Problem)]))
     return {
         "results": [
@@ -108,6 +108,7 @@ def _batch_item(sent_id: str | None, outcome: sell.Outcome) -> dict[str, Any]:
     query=OfDraw,
     answers={200: Receipt},
     problems=[errors.NotFound, errors.NoSuchDraw, errors.IntakeUnavailable],
+    gate_only=True,
 )
 def ticket_by_id(res: Resources, actor: Actor, query: dict[str, str], ticket_id: str) -> dict[str, Any]:
     """Your own ticket by the id that your terminal made."""
@@ -123,6 +124,7 @@ def ticket_by_id(res: Resources, actor: Actor, query: dict[str, str], ticket_id:
     body=OfDraw,
     answers={200: Cancelled},
     problems=[errors.NoSuchDraw, errors.DrawNotOpen, errors.VoidWindowOver, errors.IntakeUnavailable],
+    gate_only=True,
 )
 def cancel_ticket(res: Resources, actor: Actor, body: dict[str, str], ticket_id: str) -> dict[str, Any]:
     """Kill an id, whether it was sold or not; for a customer who left before the answer came."""
@@ -189,6 +191,7 @@ def list_tickets(res: Resources, actor: Actor, query: dict[str, Any]) -> dict[st
         errors.DrawNotOpen,
         errors.IntakeUnavailable,
     ],
+    gate_only=True,
 )
 def void_ticket(res: Resources, actor: Actor, body: dict[str, str], number: str) -> dict[str, Any]:
     """Take your own ticket back while its draw is open and its five minutes run."""

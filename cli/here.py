@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from runtime.clock import Clock
 from runtime.embedded_postgres import Postgres
 from runtime.embedded_valkey import Valkey
 from runtime.environment import Reader, directory
+from runtime.origin import Origin, set_origin
 from runtime.settings import Settings
 
 CONNECTIONS = 3
@@ -28,7 +30,16 @@ def resources_here() -> Iterator[Resources]:
         environ["REDIS_URL"] = Valkey(var_dir / "valkey").url()
     settings = Settings.from_env(environ)
     res = open_resources(settings, producer(settings.broker_url), Clock(), connections=CONNECTIONS, witness=False)
+    set_origin(Origin(actor=_user()))
     try:
         yield res
     finally:
         res.close()
+
+
+def _user() -> str:
+    """Whoever types, for the audit log."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid {os.getuid()} (command line)"

@@ -84,6 +84,7 @@ def _run(var_dir: Path, wanted: Wanted) -> int:
     screen, servers, phases = Screen(), Servers(folder), _Phases()
     size = f"{wanted.tickets:,} tickets at {wanted.terminals} terminals"
     screen.console.print(f"{size}; numbers as drawn on {wanted.date}, picked by SEED={wanted.seed}")
+    screen.console.print("every limit of calls, logins and sales per second is lifted: one machine plays everybody")
     started = time.monotonic()
     try:
         with screen.working():

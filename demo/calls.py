@@ -116,7 +116,7 @@ class Caller:
         extra = {"Idempotency-Key": key} if key else {}
         connection = over or self.main
         answer = self._asked(connection, method, path, body, {**self.headers, **extra}, sent)
-        if answer.status == 401:
+        if answer.status == 401 or answer.code == "step_up_required":
             self.login()
             answer = self._asked(connection, method, path, body, {**self.headers, **extra})
         return answer

@@ -11,6 +11,8 @@ from demo.crowd import Counter
 from runtime.secret_files import new_password
 
 TERMINALS_OF_A_COORDINATOR = 13
+# What they earn on sales, in basis points.
+TERMINAL_BP, COORDINATOR_BP = 500, 100
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Terminal:
     user_id: int
     password: str
     coordinator: str
+    coordinator_id: int
     counter: Counter
 
 
@@ -39,7 +42,8 @@ def make_people(superadmin: Caller, counters: Sequence[Counter], done: Callable[
     groups = [list(counters[start :: _coordinators(counters)]) for start in range(_coordinators(counters))]
     coordinators = []
     for number, group in enumerate(groups, 1):
-        coordinator = _make(first, f"coordinator-{number}", "coordinator", f"Coordinator {number}")
+        name = f"coordinator-{number}"
+        coordinator = _make(first, name, "coordinator", f"Coordinator {number}", COORDINATOR_BP)
         credit = sum(counter.credit for counter in group)
         _load(first, coordinator.user_id, credit, f"float-{number}")
         coordinators.append((coordinator, group))
@@ -53,9 +57,15 @@ def _coordinators(counters: Sequence[Counter]) -> int:
     return -(-len(counters) // TERMINALS_OF_A_COORDINATOR)
 
 
-def _make(above: Caller, username: str, role: str, full_name: str) -> Caller:
+def _make(above: Caller, username: str, role: str, full_name: str, commission_bp: int = 0) -> Caller:
     password = new_password()
-    body = {"username": username, "password": password, "role": role, "full_name": full_name}
+    body = {
+        "username": username,
+        "password": password,
+        "role": role,
+        "full_name": full_name,
+        "commission_bp": commission_bp,
+    }
     above.must("POST", "/v1/users", body)
     caller = Caller(above.port, username, password)
     caller.login()
@@ -72,10 +82,11 @@ def _terminals(coordinator: Caller, group: Sequence[Counter], done: Callable[[in
             "password": password,
             "role": "agent",
             "full_name": f"Terminal {counter.index + 1}",
+            "commission_bp": TERMINAL_BP,
         }
         user_id = int(coordinator.must("POST", "/v1/users", body)["id"])
         _load(coordinator, user_id, counter.credit, f"load-{counter.index}")
-        found.append(Terminal(user_id, password, coordinator.username, counter))
+        found.append(Terminal(user_id, password, coordinator.username, coordinator.user_id, counter))
         done(1)
     return found
 

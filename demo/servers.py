@@ -14,6 +14,7 @@ from runtime.embedded_postgres import Postgres
 from runtime.embedded_valkey import Valkey
 from runtime.process import DIE_WITH_PARENT, free_port, spawn_options
 from runtime.secret_files import new_password
+from runtime.settings import WIDE_LIMITS
 
 READY_WAIT_S = 120
 STOP_WAIT_S = 40
@@ -44,6 +45,7 @@ class Servers:
             "FLOWER": "0",
             "SUPERADMIN_PASSWORD": self.superadmin_password,
             DIE_WITH_PARENT: "1",
+            **WIDE_LIMITS,
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -10,6 +10,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from actions import audit_chain
+from actions import books as own_books
 from demo.servers import Servers
 from intake.client import identify, make_client
 from intake.journal import Journal
@@ -44,6 +46,8 @@ class Books:
     unbalanced: int  # entries whose postings do not add up to zero
     accounts: dict[str, int]  # by kind
     wallets: dict[int, int]  # by user
+    differences: int = 0  # found by the books' own check
+    tampered: int = 0  # found by the audit log's own check
 
 
 def from_journal(servers: Servers, draws: Sequence[str]) -> Found:
@@ -77,6 +81,10 @@ def from_database(servers: Servers, draws: Sequence[str]) -> tuple[Found, Books]
         for draw in session.scalars(select(Draw).where(Draw.name.in_(draws))):
             _take_rows(session, draw, found)
         books = _read_ledger(session)
+        books.differences = len(own_books.check(session))
+    with sessions() as session:
+        heads = (servers.var_dir / audit_chain.HEADS_FILE).read_text().splitlines()
+        books.tampered = len(audit_chain.verify(session, heads)[1])
     sessions.kw["bind"].dispose()
     return found, books
 

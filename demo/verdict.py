@@ -11,14 +11,16 @@ from typing import Any
 
 from demo.books import Held, percentile, read_book, together
 from demo.calls import Caller
-from demo.check import Row, check_proofs, compare_all, compare_draw, compare_wallets, prices_of
+from demo.check import Row, check_proofs, compare_all, compare_draw, prices_of
 from demo.day import Day
 from demo.figures import Outcome, exposures, gaps_in, outcome
+from demo.money import compare_money
+from demo.paying import Paid, pay_winners
 from demo.people import People
 from demo.play import Wanted
 from demo.screen import Screen
 from demo.servers import Servers
-from demo.sources import Books, Found, from_database, from_journal
+from demo.sources import Books, Found, Place, from_database, from_journal
 from demo.tables import check_table, refusals_table, sales_table, sold_out_table, speed_table, terminals_table
 
 
@@ -42,10 +44,11 @@ def judge(
     with screen.console.status("reading receipts, journals and tables"):
         records = [read_book(played.records / f"{t.counter.name}.jsonl") for t in played.people.terminals]
         held = together(records)
+        paid = _pay(played, held, wanted.seed)
         database, books = from_database(servers, names)
         receipts = Found(held.tickets, held.voided)
         sources = {"receipts": receipts, "journal": from_journal(servers, names), "database": database}
-        outcomes, rows = _compare(played, held, sources, books, wanted.seed)
+        outcomes, rows = _compare(played, held, paid, sources, books, wanted.seed)
     seconds = {**phases, "check": time.monotonic() - began}
     config = {
         "tickets_asked_for": wanted.tickets,
@@ -53,7 +56,7 @@ def judge(
         "seed": wanted.seed,
         "date": f"{wanted.date}",
     }
-    found = summary(config, outcomes, held, sources, books, rows, played.doors_opened, seconds)
+    found = summary(config, outcomes, held, sources, books, rows, played.doors_opened, seconds) | paid.summary()
     won: dict[int, int] = {}
     for result in outcomes:
         for place, prize in result.prizes.items():
@@ -68,8 +71,17 @@ def judge(
     return bool(found["ok"])
 
 
+def _pay(played: Played, held: Held, seed: int) -> Paid:
+    """Pays every winner that the receipts hold."""
+    admin, receipts = played.people.admins[0], Found(held.tickets, held.voided)
+    prizes: dict[Place, int] = {}
+    for draw in played.day.draws:
+        prizes |= outcome(draw, prices_of(admin, draw), receipts).prizes
+    return pay_winners(played.people, prizes, held, seed)
+
+
 def _compare(
-    played: Played, held: Held, sources: Mapping[str, Found], books: Books, seed: int
+    played: Played, held: Held, paid: Paid, sources: Mapping[str, Found], books: Books, seed: int
 ) -> tuple[list[Outcome], list[Row]]:
     admin = played.people.admins[0]
     outcomes, rows = [], []
@@ -80,7 +92,7 @@ def _compare(
         rows.append(check_proofs(admin, result, sources["receipts"], held, seed))
         outcomes.append(result)
     rows += compare_all(sources, held, outcomes, books)
-    rows += compare_wallets(played.superadmin, played.people.terminals, sources["receipts"], books)
+    rows += compare_money(played.superadmin, played.people.terminals, outcomes, sources["receipts"], paid, books)
     return outcomes, rows
 
 

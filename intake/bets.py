@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from intake.records import PLAY_LETTERS
@@ -49,3 +49,8 @@ def arguments(game: str, lines: Iterable[Line]) -> list[str]:
 def fields(game: str, lines: Iterable[Line]) -> dict[str, int]:
     """Stake by exposure field."""
     return {field(game, play, key): stake for (play, key), stake in summed(game, lines).items()}
+
+
+def limits_by_field(by_number: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Limits of numbers (play → match key → centavos) by exposure field."""
+    return {PLAY_LETTERS[play] + key: most for play, keys in by_number.items() for key, most in keys.items()}

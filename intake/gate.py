@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import pybreaker
-import redis
-
 from intake import bets, keys
-from intake.client import ServerIdentity
-from intake.gate_errors import RETRY_AFTER_S, DrawUnknown, Unreconciled, translated
+from intake.gate_agents import GateOfAgents
+from intake.gate_errors import RETRY_AFTER_S, DrawUnknown
 from intake.records import CloseRecord, Position, TicketRecord, VoidRecord, decode, lines_text
-from intake.replication import Replication
-from intake.scripts import Script
-from intake.witness import Witness
 from rules import errors, games
-from rules.errors import IntakeUnavailable
+from rules.limits import Limits
 from rules.tickets import Line
+
+SECOND_US = 1_000_000
 
 
 class Sale(NamedTuple):
-    """What a terminal asks for. `id` is the uuid's 32 hex digits."""
+    """What a terminal asks for. `id` is the uuid's 32 hex digits; `session` the login behind its token, "" for none."""
 
     agent_id: int
     id: str
     lines: tuple[Line, ...]
+    session: str = ""
 
 
 class Held(NamedTuple):
@@ -46,55 +43,31 @@ class Voided(NamedTuple):
     ring: bool = False
 
 
-class Gate:
+class Gate(GateOfAgents):
     """One process's way to the gate. `adopt` tells it which generation it may talk to."""
-
-    def __init__(
-        self,
-        client: redis.Redis,
-        scripts: Mapping[str, Script],
-        witness: Witness | None,
-        breaker: pybreaker.CircuitBreaker,
-        replication: Replication,
-    ) -> None:
-        self._client = client
-        self._scripts = scripts
-        self._witness = witness
-        self._breaker = breaker
-        self._replication = replication
-        self.identity: ServerIdentity | None = None
-
-    def adopt(self, identity: ServerIdentity | None) -> None:
-        """Talks to this server and generation from now on, the last reconciled ones; None: to none."""
-        self.identity = identity
-
-    def recognises(self, identity: ServerIdentity) -> bool:
-        """Whether a new connection reached the adopted server. Before the first adoption every call is refused."""
-        return self.identity is None or identity == self.identity
-
-    def close_connections(self) -> None:
-        """Gives all connections back."""
-        self._client.close()
-        self._client.connection_pool.disconnect()
 
     # ── selling ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def sell(self, draw: str, sales: Sequence[Sale]) -> list[Held | errors.Problem | DrawUnknown]:
+    def sell(self, draw: str, sales: Sequence[Sale], batch: str = "") -> list[Held | errors.Problem | DrawUnknown]:
         """Sells tickets of one draw in order; each answer is the ticket, or the problem that refused it.
 
+        Tickets with the same `batch`, a token of the caller's, count once against the agent's rate.
         Raises Unreconciled, IntakeUnavailable: then each of them may or may not have been taken.
         """
         with self._answering():
-            return self._sell(draw, sales)
+            return self._sell(draw, sales, batch)
 
-    def _sell(self, draw: str, sales: Sequence[Sale]) -> list[Held | errors.Problem | DrawUnknown]:
+    def _sell(self, draw: str, sales: Sequence[Sale], batch: str) -> list[Held | errors.Problem | DrawUnknown]:
         game = draw.partition("-")[0]
         seen = self._seen(draw)
+        per_s, kind = (self._rates.batches_per_s, "batch") if batch else (self._rates.sales_per_s, "single")
+        interval_us = SECOND_US // per_s
         calls = []
         for sale in sales:
             stake = sum(line.stake for line in sale.lines)
-            head = [*seen, sale.agent_id, sale.id, lines_text(sale.lines), stake]
+            head = [*seen, sale.agent_id, sale.id, lines_text(sale.lines), stake, sale.session, interval_us, kind]
             names = [*_draw_keys(draw), keys.wallet(sale.agent_id), keys.bell(draw)]
+            names += [keys.limits(draw), keys.ended(sale.session), keys.batch(batch)]
             calls.append(("sell", names, head + bets.arguments(game, sale.lines)))
         answers = self._run(calls)
         found = [self._sold(game, sale, answer) for sale, answer in zip(sales, answers, strict=True)]
@@ -113,6 +86,8 @@ class Gate:
             return _held(answer[1], answer[2])._replace(replayed=True)
         if outcome == b"credit":
             return errors.InsufficientCredit(available=int(answer[1]))
+        if outcome == b"slow":
+            return errors.SlowDown(retry_after=max(1, math.ceil(int(answer[1]) / 1000)))
         if outcome == b"sold_out":
             return errors.SoldOut(lines=_short(game, sale, answer[1:]))
         return _refusal(outcome)
@@ -184,10 +159,14 @@ class Gate:
 
     # ── the draw ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def open(self, draw: str, fields: Mapping[str, Any]) -> bool:
-        """Opens a draw that was never open, with the fields of lua/head.lua. False: it is open already."""
-        pairs = [part for pair in fields.items() for part in pair]
-        answer = self._call("open", [keys.draw(draw), keys.journal(draw)], [self._generation(), draw, *pairs])
+    def open(self, draw: str, fields: Mapping[str, Any], by_number: Mapping[str, int] | None = None) -> bool:
+        """Opens a draw that was never open, with the fields of lua/head.lua. False: it is open already.
+
+        `by_number`: limits of numbers by their exposure field (bets.limits_by_field).
+        """
+        pairs, numbers = _flat(fields), _flat(by_number or {})
+        names = [keys.draw(draw), keys.journal(draw), keys.limits(draw)]
+        answer = self._call("open", names, [self._generation(), draw, len(pairs), *pairs, *numbers])
         return bool(answer[0] == b"opened")
 
     def close(self, draw: str, *, asked: bool) -> tuple[Position, CloseRecord, bool] | None:
@@ -207,9 +186,27 @@ class Gate:
             self._note(draw, place)
             return place, marker, answer[3] == b"1"
 
-    def move_cutoff(self, draw: str, intent: str, cutoff_ms: int) -> bool:
-        """Applies an intent to move the cutoff; False: refused, it has come. The same intent gets the same answer."""
-        answer = self._call("cutoff", [keys.draw(draw)], [self._generation(), intent, cutoff_ms])
+    def move_cutoff(self, draw: str, intent: str, cutoff_ms: int, *, generation: int | None = None) -> bool:
+        """Applies an intent to move the cutoff; False: refused, it has come. The same intent gets the same answer.
+
+        `generation`: see GateOfAgents. Raises DrawUnknown.
+        """
+        return self._intent("cutoff", [keys.draw(draw)], [self._generation(generation), intent, cutoff_ms])
+
+    def set_limits(self, draw: str, intent: str, limits: Limits, *, generation: int | None = None) -> bool:
+        """Applies an intent to change all limits of a draw; False: refused, it sells no more. The same intent gets the
+        same answer.
+
+        `generation`: see GateOfAgents. Raises DrawUnknown.
+        """
+        amounts = [limits.stake_straight, limits.stake_rambolito, limits.payout]
+        head = [self._generation(generation), intent, *amounts]
+        return self._intent(
+            "limits", [keys.draw(draw), keys.limits(draw)], head + _flat(bets.limits_by_field(limits.by_number))
+        )
+
+    def _intent(self, script: str, names: Sequence[str], arguments: Sequence[Any]) -> bool:
+        answer = self._call(script, names, arguments)
         if answer[0] not in (b"applied", b"refused"):
             raise _raisable(answer[0])
         return bool(answer[0] == b"applied")
@@ -217,11 +214,6 @@ class Gate:
     def stop(self, draw: str) -> None:
         """Stops the draw's sales until its gate is rebuilt after an engineer cleared the cause."""
         self._call("mark", [keys.draw(draw)], ["stopped", "1"])
-
-    def loosen(self, agent_id: int, seq: int, amount: int) -> int:
-        """Applies an outbox row of a wallet. Gives the last number that the gate holds, `seq` or another."""
-        answer = self._call("loosen", [keys.wallet(agent_id)], [self._generation(), seq, amount])
-        return int(answer[1])
 
     # ── live figures, memory ────────────────────────────────────────────────────────────────────────────────────
 
@@ -248,63 +240,13 @@ class Gate:
         """Stops sales, or lets them go on, for want of memory."""
         self._call("mark", [keys.GATE], ["full", "1" if full else "0"])
 
-    # ── calling ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _generation(self) -> int:
-        if self.identity is None or self.identity.generation is None:
-            raise Unreconciled("no generation adopted yet")
-        return self.identity.generation
-
-    def _seen(self, draw: str) -> list[Any]:
-        return [self._generation(), *(self._witness.seen(draw) if self._witness else (0, 0))]
-
-    def _note(self, draw: str, position: Position) -> None:
-        if self._witness:
-            self._witness.note(draw, position)
-
-    def _call(self, script: str, names: Sequence[str], arguments: Sequence[Any]) -> list[Any]:
-        return self._run([(script, names, arguments)])[0]
-
-    def _run(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Any]]]) -> list[list[Any]]:
-        """Runs scripts in one round trip; answers are lists whose first item is the outcome."""
-        with self._guarded():
-            if len(calls) == 1 and not self._replication.replicas:
-                ((script, names, arguments),) = calls
-                answers = [self._client.evalsha(self._scripts[script].sha, len(names), *names, *arguments)]
-            else:
-                pipe: Any = self._client.pipeline(transaction=False)
-                for script, names, arguments in calls:
-                    pipe.execute_command("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments)
-                self._replication.ask(pipe)
-                answers = self._replication.confirm(pipe.execute())
-            for answer in answers:
-                if answer[0] == b"fenced":
-                    why = answer[1].decode(errors="replace")
-                    raise Unreconciled(why, damaged=why != "generation")
-        return answers
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Translates errors. Damage takes the generation away: the server is the reconciled one, so nothing else
-        would tell the next reconcile that there is something to mend."""
-        try:
-            with translated(), self._breaker.calling():
-                yield
-        except Unreconciled as problem:
-            if problem.damaged:
-                self._fence()
-            raise
-
-    def _fence(self) -> None:
-        with suppress(IntakeUnavailable), translated():
-            self._client.evalsha(self._scripts["fence"].sha, 1, keys.GATE, "damage")
-
-    def _answering(self) -> AbstractContextManager[None]:
-        return self._witness.answering() if self._witness else nullcontext()
-
 
 def _place(pair: Sequence[bytes]) -> Position:
     return Position(int(pair[0]), int(pair[1]))
+
+
+def _flat(pairs: Mapping[str, Any]) -> list[Any]:
+    return [part for pair in pairs.items() for part in pair]
 
 
 def _draw_keys(draw: str) -> list[str]:
@@ -342,6 +284,7 @@ _REFUSALS: dict[bytes, Callable[[], errors.Problem]] = {
     b"cutoff": errors.CutoffPassed,
     b"not_open": errors.DrawNotOpen,
     b"suspended": errors.AgentSuspended,
+    b"revoked": errors.TokenRevoked,
     b"stopped": lambda: errors.IntakeUnavailable(retry_after=RETRY_AFTER_S),
     b"full": lambda: errors.IntakeUnavailable(retry_after=RETRY_AFTER_S),
     b"already": errors.AlreadyVoided,

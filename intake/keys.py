@@ -21,9 +21,25 @@ def exposure(name: str) -> str:
     return f"draw:{name}:exposure"
 
 
+def limits(name: str) -> str:
+    return f"draw:{name}:limits"
+
+
 def wallet(agent_id: int) -> str:
     return f"wallet:{agent_id}"
 
 
 def bell(name: str) -> str:
     return f"bell:{name}"
+
+
+def ended(session: str) -> str:
+    return f"ended:{session}"
+
+
+def batch(token: str) -> str:
+    return f"batch:{token}"
+
+
+def tightened(intent: str) -> str:
+    return f"tightened:{intent}"

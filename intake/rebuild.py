@@ -124,7 +124,7 @@ class Rebuild:
                 parts = key.decode().split(":")
                 if len(parts) == 2 and parts[1] not in live:
                     name = parts[1]
-                    self._client.delete(keys.draw(name), keys.ids(name), keys.exposure(name), keys.bell(name))
+                    self._client.delete(*_all_but_the_journal(name))
 
     def drop_what_is_no_journal(self, name: str) -> None:
         """Deletes a key that stands where a journal belongs and is none: it could be neither read nor replaced."""
@@ -191,11 +191,20 @@ class Rebuild:
             seconds, micros = self._client.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
-    def write_draw(self, image: DrawImage, fields: Mapping[str, Any], stored_ids: Iterable[tuple[str, str]]) -> None:
-        """Replaces everything but the journal; `stored_ids` are (id, state) as far as the position."""
+    def write_draw(
+        self,
+        image: DrawImage,
+        fields: Mapping[str, Any],
+        by_number: Mapping[str, int],
+        stored_ids: Iterable[tuple[str, str]],
+    ) -> None:
+        """Replaces everything but the journal. `by_number`: limits of numbers by exposure field; `stored_ids`: (id,
+        state) as far as the position."""
         name = image.name
         with translated():
-            self._client.delete(keys.draw(name), keys.ids(name), keys.exposure(name), keys.bell(name))
+            self._client.delete(*_all_but_the_journal(name))
+            if by_number:
+                self._client.hset(keys.limits(name), mapping=dict(by_number))
             for ids in _chunks(_both(stored_ids, image.ids.items())):
                 self._client.hset(keys.ids(name), mapping=dict(ids))
             if image.exposure:
@@ -205,6 +214,7 @@ class Rebuild:
                 mapping={
                     **fields,
                     **image.sums,
+                    "numbered": "1" if by_number else "0",
                     "serial": image.top.serial,
                     "sub": image.top.sub,
                     "last_ms": image.last_ms,
@@ -223,6 +233,19 @@ class Rebuild:
                     status = {"status": "suspended"} if suspended else {}
                     pipe.hset(name, mapping={"available": available, "seq": seq, **status})
                 pipe.execute()
+
+    def write_ended(self, sessions: Iterable[str], ttl_s: int) -> None:
+        """Sets logins as ended for `ttl_s` seconds; those that are set already stay so."""
+        with translated():
+            for chunk in _chunks(sessions):
+                pipe = self._client.pipeline(transaction=False)
+                for session in chunk:
+                    pipe.set(keys.ended(session), "1", ex=ttl_s)
+                pipe.execute()
+
+
+def _all_but_the_journal(name: str) -> list[str]:
+    return [keys.draw(name), keys.ids(name), keys.exposure(name), keys.limits(name), keys.bell(name)]
 
 
 def _both(first: Iterable[tuple[str, str]], second: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:

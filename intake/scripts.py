@@ -10,7 +10,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-NAMES = ("sell", "void", "close", "open", "cutoff", "loosen", "find", "mark", "fence", "switch")
+NAMES = (
+    *("sell", "void", "find"),
+    *("open", "cutoff", "limits", "close"),
+    *("loosen", "tighten", "standing", "ended", "may_act"),
+    *("mark", "fence", "switch"),
+)
 _FOLDER = Path(__file__).parent / "lua"
 
 

@@ -74,7 +74,10 @@ def post(
             """
             INSERT INTO postings (entry_id, account_id, amount)
             SELECT :entry,
-                   (SELECT id FROM accounts a WHERE a.kind = p.kind AND a.user_id IS NOT DISTINCT FROM p.user_id),
+                   -- Not IS NOT DISTINCT FROM: that uses no index, and reads all accounts for each posting.
+                   coalesce((SELECT id FROM accounts a WHERE a.kind = p.kind AND a.user_id = p.user_id),
+                            (SELECT id FROM accounts a
+                             WHERE a.kind = p.kind AND a.user_id IS NULL AND p.user_id IS NULL)),
                    p.amount
             FROM unnest(CAST(:kinds AS text[]), CAST(:users AS bigint[]), CAST(:amounts AS bigint[]))
                  AS p(kind, user_id, amount)
@@ -89,6 +92,25 @@ def post(
         },
     )
     return entry_id
+
+
+def draw_balance(session: Session, draw_id: int, kind: str) -> int:
+    """The sum of the postings that a draw's entries have on a house account."""
+    query = select(func.coalesce(func.sum(Posting.amount), 0)).join(Entry, Entry.id == Posting.entry_id)
+    query = query.join(Account, Account.id == Posting.account_id)
+    return int(session.execute(query.where(Entry.draw_id == draw_id, Account.kind == kind)).scalar_one())
+
+
+def draw_entry(session: Session, draw_id: int, kind: str) -> Entry | None:
+    """The draw's entry of a kind that it has once at most."""
+    return session.scalar(select(Entry).where(Entry.draw_id == draw_id, Entry.kind == kind))
+
+
+def draw_commissions(session: Session, draw_id: int) -> dict[int, int]:
+    """The commissions that the draw's entry gave, in centavos by user."""
+    query = select(Account.user_id, Posting.amount).join(Posting, Posting.account_id == Account.id)
+    query = query.join(Entry, Entry.id == Posting.entry_id).where(Entry.draw_id == draw_id, Entry.kind == "commission")
+    return {user: amount for user, amount in session.execute(query) if user is not None}
 
 
 def balances(session: Session) -> Sequence[tuple[str, int]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     ForeignKey,
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
     Text,
+    and_,
+    any_,
+    exists,
     func,
     or_,
     select,
@@ -18,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from models.base import Base, Big, Instant, Json, Str
 
@@ -103,22 +107,72 @@ def user_by_name(session: Session, username: str) -> User | None:
     return session.scalar(select(User).where(User.username == username.lower()))
 
 
+def is_suspended() -> ColumnElement[bool]:
+    """Of a row of users: suspended himself, or below a suspended coordinator.
+
+    A suspended administrator stops nobody but himself: his whole branch would stop selling otherwise.
+    """
+    above = aliased(User)
+    by_coordinator = and_(above.id == any_(User.ancestors), above.role == "coordinator", above.status == "suspended")
+    return or_(User.status == "suspended", exists().where(by_coordinator).correlate(User))
+
+
+def suspended_among(session: Session, user_ids: Collection[int]) -> set[int]:
+    """Which of these users are suspended, themselves or from above."""
+    return set(session.scalars(select(User.id).where(User.id.in_(user_ids), is_suspended())))
+
+
+def suspended_agents(session: Session) -> set[int]:
+    """Every agent who may not sell, suspended himself or from above."""
+    return set(session.scalars(select(User.id).where(User.role == "agent", is_suspended())))
+
+
+def agents_below(session: Session, user_ids: Collection[int]) -> list[int]:
+    """The agents among these users and everywhere below them, in the order of their ids."""
+    below = or_(User.id.in_(user_ids), User.ancestors.overlap(list(user_ids)))
+    return list(session.scalars(select(User.id).where(User.role == "agent", below).order_by(User.id)))
+
+
+def lock_users(session: Session, user_ids: Collection[int]) -> dict[int, User]:
+    """Users by id, read anew, with their rows locked in the order of their ids until the transaction ends.
+
+    Rows that only name these users (an entry, an audit row) are not kept waiting.
+    """
+    query = select(User).where(User.id.in_(user_ids)).order_by(User.id).with_for_update(key_share=True)
+    return {user.id: user for user in session.scalars(query.execution_options(populate_existing=True))}
+
+
+def share_users(session: Session, user_ids: Collection[int]) -> None:
+    """Keeps these users from being suspended or moved until the transaction ends."""
+    session.execute(select(User.id).where(User.id.in_(user_ids)).order_by(User.id).with_for_update(read=True))
+
+
+def sees_everyone(user: User) -> bool:
+    """A superadmin stands above everyone, other superadmins too; an operator, outside the tree, reads everyone."""
+    return user.role in ("superadmin", "operator")
+
+
 def subtree_user(session: Session, top: User, user_id: int) -> User | None:
-    """The user if he stands at or below `top`; an operator, outside the tree, sees everyone."""
+    """The user if he stands at or below `top`, or `top` sees everyone."""
     user = session.get(User, user_id)
-    if user is None or top.role == "operator" or user.id == top.id or top.id in user.ancestors:
+    if user is None or sees_everyone(top) or user.id == top.id or top.id in user.ancestors:
         return user
     return None
 
 
 def subtree_page(session: Session, top: User, limit: int, before: int | None) -> Sequence[User]:
-    """Up to `limit` users at or below `top`, newest first, with ids under `before`."""
+    """Up to `limit` users that `top` sees, newest first, with ids under `before`."""
     query = select(User).order_by(User.id.desc()).limit(limit)
-    if top.role != "operator":
+    if not sees_everyone(top):
         query = query.where(or_(User.id == top.id, User.ancestors.contains([top.id])))
     if before is not None:
         query = query.where(User.id < before)
     return session.scalars(query).all()
+
+
+def agents_among(session: Session, user_ids: Sequence[int]) -> set[int]:
+    """Those of the users who are agents: only their wallets are the gate's affair."""
+    return set(session.scalars(select(User.id).where(User.id.in_(user_ids), User.role == "agent")))
 
 
 def lock_wallets(session: Session, user_ids: Sequence[int]) -> None:

@@ -21,6 +21,7 @@ def make_sessions(url: str, *, pool_size: int = 5, pool_wait_s: float = POOL_WAI
         max_overflow=0,
         pool_timeout=pool_wait_s,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's text goes to the log; what a statement was given may be a secret
         connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT_S},
     )
     return sessionmaker(engine, expire_on_commit=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date as Date
+from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -182,3 +184,98 @@ def prizes_of(session: Session, draw_id: int, version: int, serials: Sequence[in
         Winner.draw_id == draw_id, Winner.version == version, Winner.serial.in_(serials)
     )
     return {serial: int(prize) for serial, prize in session.execute(query.group_by(Winner.serial))}
+
+
+class Standing(NamedTuple):
+    """What the winners of a version are still owed, and what earlier versions paid above it; centavos."""
+
+    due: int
+    in_error: int
+
+
+def standing_of(session: Session, draw_id: int, version: int) -> Standing:
+    """Sets what was paid on the draw's tickets, under whichever version, against that version's prizes."""
+    row = session.execute(
+        text(
+            """
+            SELECT CAST(coalesce(sum(greatest(coalesce(w.prize, 0) - coalesce(p.paid, 0), 0)), 0) AS bigint),
+                   CAST(coalesce(sum(greatest(coalesce(p.paid, 0) - coalesce(w.prize, 0), 0)), 0) AS bigint)
+            FROM (SELECT serial, sum(prize) AS prize FROM winners
+                  WHERE draw_id = :draw AND version = :version GROUP BY serial) AS w
+            FULL JOIN (SELECT serial, paid FROM payouts WHERE draw_id = :draw) AS p ON p.serial = w.serial
+            """
+        ),
+        {"draw": draw_id, "version": version},
+    ).one()
+    return Standing(*row)
+
+
+def anything_expired(session: Session, draw_id: int) -> bool:
+    """Whether a prize of the draw was given up for never having been claimed."""
+    query = text("SELECT EXISTS (SELECT 1 FROM payouts WHERE draw_id = :draw AND expired > 0)")
+    return bool(session.execute(query, {"draw": draw_id}).scalar_one())
+
+
+class PaidTooMuch(NamedTuple):
+    """A ticket that was paid more than the current version of the result gives it; centavos."""
+
+    serial: int
+    agent_id: int
+    paid: int
+    prize: int
+
+
+def paid_in_error(
+    session: Session, draw_id: int, day: Date, version: int, limit: int, before: int | None
+) -> list[PaidTooMuch]:
+    """Up to `limit` such tickets of the draw with serials under `before`, the highest serial first."""
+    rows = session.execute(
+        text(
+            """
+            SELECT p.serial, t.agent_id, p.paid, CAST(coalesce(w.prize, 0) AS bigint)
+            FROM payouts p
+            JOIN tickets t ON t.draw_date = :day AND t.draw_id = p.draw_id AND t.serial = p.serial
+            LEFT JOIN LATERAL (SELECT sum(prize) AS prize FROM winners
+                               WHERE draw_id = p.draw_id AND version = :version AND serial = p.serial) AS w ON true
+            WHERE p.draw_id = :draw AND p.paid > coalesce(w.prize, 0)
+              AND (CAST(:before AS bigint) IS NULL OR p.serial < :before)
+            ORDER BY p.serial DESC LIMIT :limit
+            """
+        ),
+        {"draw": draw_id, "day": day, "version": version, "limit": limit, "before": before},
+    )
+    return [PaidTooMuch(*row) for row in rows]
+
+
+def commissions_of(session: Session, draw_id: int, day: Date, opened_at: datetime) -> dict[int, int]:
+    """Centavos earned on a draw's live stakes by user: its agents, and the coordinators above each of them.
+
+    Rate and chain are those of the newest row of commission_rates when the draw opened, or the user's oldest one.
+    Everybody's share of an agent's sale is rounded down by itself. Counted from the tickets and voids.
+    """
+    rows = session.execute(
+        text(
+            """
+            WITH base AS (
+                SELECT t.agent_id, CAST(sum(t.stake - coalesce(v.stake, 0)) AS bigint) AS live
+                FROM tickets t
+                LEFT JOIN voids v ON v.draw_id = t.draw_id AND v.ticket_serial = t.serial AND v.stake > 0
+                WHERE t.draw_date = :day AND t.draw_id = :draw GROUP BY t.agent_id),
+            rates AS (
+                SELECT DISTINCT ON (user_id) user_id, bp, ancestors FROM commission_rates
+                ORDER BY user_id, from_at <= :opened_at DESC,
+                         abs(extract(epoch FROM from_at - CAST(:opened_at AS timestamptz))), id DESC),
+            earners AS (
+                SELECT base.agent_id AS user_id, base.live FROM base
+                UNION ALL
+                SELECT above.id, base.live FROM base
+                JOIN rates ON rates.user_id = base.agent_id
+                JOIN users above ON above.id = ANY(rates.ancestors) AND above.role = 'coordinator')
+            SELECT user_id, CAST(sum(earners.live * rates.bp / 10000) AS bigint) AS earned
+            FROM earners JOIN rates USING (user_id)
+            GROUP BY user_id HAVING sum(earners.live * rates.bp / 10000) > 0 ORDER BY user_id
+            """
+        ),
+        {"draw": draw_id, "day": day, "opened_at": opened_at},
+    )
+    return {row.user_id: row.earned for row in rows}

@@ -10,7 +10,8 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from models.draws import Draw, Position
-from models.settlement import Seal, Winner
+from models.ledger import draw_commissions
+from models.settlement import Result, Seal, Winner, standing_of
 from models.tickets import AgentSum, exposure_of
 from rules.games import match_key
 
@@ -34,6 +35,8 @@ def build(session: Session, draw: Draw) -> dict[str, Any]:
         select(Winner).where(Winner.draw_id == draw.id, Winner.version == draw.result_version)
     ).all()
     live = totals["stake"] - totals["voided_stake"]
+    commissions = draw_commissions(session, draw.id)
+    standing = standing_of(session, draw.id, draw.result_version)
     prizes = sum(winner.prize for winner in winners)
     return {
         "draw_id": draw.name,
@@ -49,12 +52,20 @@ def build(session: Session, draw: Draw) -> dict[str, Any]:
             "tickets": len({winner.serial for winner in winners}),
             "lines": len(winners),
             "prizes": prizes,
+            # When this version was settled: what earlier versions paid is set against these prizes.
+            "due": standing.due,
+            "paid_in_error": standing.in_error,
+        },
+        "correction": _correction(session, draw),
+        "commissions": {
+            "agents": sum(amount for user, amount in commissions.items() if user in agents),
+            "coordinators": sum(amount for user, amount in commissions.items() if user not in agents),
         },
         # Whole basis points, rounded down; null where nothing was staked.
         "payout_ratio_bp": prizes * 10_000 // live if live else None,
         "plays": _plays(draw, exposure, winners),
         "numbers": _numbers(winners),
-        "agents": _agents(agents, winners),
+        "agents": _agents(agents, winners, commissions),
         "exposure_top": _top(exposure),
         "seal": _seal(session, draw),
     }
@@ -84,11 +95,25 @@ def _numbers(winners: Sequence[Winner]) -> list[dict[str, Any]]:
     ]
 
 
-def _agents(agents: Mapping[int, Mapping[str, int]], winners: Sequence[Winner]) -> list[dict[str, Any]]:
+def _correction(session: Session, draw: Draw) -> dict[str, Any] | None:
+    """Of a corrected result: what stood before it, and both persons' reasons."""
+    if draw.result_version == 1:
+        return None
+    result = session.get_one(Result, (draw.id, draw.result_version))
+    wrong = session.get_one(Result, (draw.id, draw.result_version - 1)).number
+    return {"instead_of": wrong, "reason": result.reason, "confirm_reason": result.confirm_reason}
+
+
+def _agents(
+    agents: Mapping[int, Mapping[str, int]], winners: Sequence[Winner], commissions: Mapping[int, int]
+) -> list[dict[str, Any]]:
     prizes: dict[int, int] = {}
     for winner in winners:
         prizes[winner.agent_id] = prizes.get(winner.agent_id, 0) + winner.prize
-    return [{"agent_id": agent, **sums, "prizes": prizes.get(agent, 0)} for agent, sums in agents.items()]
+    return [
+        {"agent_id": agent, **sums, "prizes": prizes.get(agent, 0), "commission": commissions.get(agent, 0)}
+        for agent, sums in agents.items()
+    ]
 
 
 def _top(exposure: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:

@@ -6,11 +6,11 @@ that covers it times its pay; a rambolito bet therefore touches every order of i
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypedDict
 
 from rules.errors import FieldError, Invalid
-from rules.games import GAMES, covers, match_key, prize_class, refusal
+from rules.games import GAMES, PLAYS, covers, match_key, prize_class, refusal
 from rules.tickets import Line
 
 STAKE_UNIT = 100  # whole pesos, in centavos
@@ -34,33 +34,81 @@ class Limits:
     stake_straight: int = 100_000  # per number
     stake_rambolito: int = 150_000  # per sorted number
     payout: int = 60_000_000  # the most that any one outcome may cost
+    # Limits of stake of single numbers, by play and match key, instead of the play's.
+    by_number: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
-    def stake(self, play: str) -> int:
-        """The most that may be staked on one number of the play."""
-        return {"straight": self.stake_straight, "rambolito": self.stake_rambolito}[play]
+    def stake(self, play: str, key: str | None = None) -> int:
+        """The most that may be staked on the number with that match key; without one, on any that has no own limit."""
+        most = {"straight": self.stake_straight, "rambolito": self.stake_rambolito}[play]
+        return most if key is None else self.by_number.get(play, {}).get(key, most)
 
-    def to_dict(self) -> dict[str, int]:
-        return asdict(self)
+    def to_dict(self) -> dict[str, object]:
+        """As `from_dict` reads it; `by_number` only if there is any."""
+        plain: dict[str, object] = {name: getattr(self, name) for name in _AMOUNTS}
+        numbers = {play: dict(amounts) for play, amounts in self.by_number.items() if amounts}
+        return {**plain, "by_number": numbers} if numbers else plain
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, object]) -> "Limits":
+    def from_dict(cls, plain: Mapping[str, object], game: str | None = None) -> "Limits":
         """Read limits, with defaults for what is not there.
 
-        Invalid: an unknown name, or an amount that is not within 0 and LIMIT_MAX.
+        Invalid: an unknown name, an amount that is not within 0 and LIMIT_MAX, or in `by_number` what is no play, or no
+        match key of the game if that is given.
         """
-        known = {field.name for field in fields(cls)}
-        amounts: dict[str, int] = {}
-        errors: list[FieldError] = []
-        for name, amount in plain.items():
-            if name not in known:
-                errors.append({"path": f"limits.{name}", "message": "there is no such limit"})
-            elif type(amount) is not int or not 0 <= amount <= LIMIT_MAX:
-                errors.append({"path": f"limits.{name}", "message": f"centavos, from 0 to {LIMIT_MAX}"})
-            else:
-                amounts[name] = amount
+        amounts = {name: amount for name, amount in plain.items() if name != "by_number"}
+        errors = list(_amount_errors(amounts))
+        by_number = plain.get("by_number", {})
+        errors += _number_errors(by_number, game)
         if errors:
             raise Invalid(errors=errors)
-        return cls(**amounts)
+        return cls(**amounts, by_number=by_number)  # type: ignore[arg-type]
+
+    @classmethod
+    def frozen(
+        cls,
+        limits: Mapping[str, object],
+        by_number: Mapping[str, Mapping[str, int]] | None = None,
+        asked: Mapping[str, object] | None = None,
+    ) -> "Limits":
+        """Those of a draw: its game's `limits` and `by_number`, overruled one by one by what was `asked` for it."""
+        game, own = cls.from_dict({**limits, "by_number": by_number or {}}), cls.from_dict(asked or {})
+        numbers = {play: {**game.by_number.get(play, {}), **own.by_number.get(play, {})} for play in PLAYS}
+        amounts = {name: getattr(own if name in (asked or {}) else game, name) for name in _AMOUNTS}
+        return cls(**amounts, by_number={play: keys for play, keys in numbers.items() if keys})
+
+
+_AMOUNTS = ("stake_straight", "stake_rambolito", "payout")
+
+
+def _amount_errors(amounts: Mapping[str, object]) -> Iterable[FieldError]:
+    for name, amount in amounts.items():
+        if name not in _AMOUNTS:
+            yield {"path": f"limits.{name}", "message": "there is no such limit"}
+        elif not _is_amount(amount):
+            yield {"path": f"limits.{name}", "message": _AMOUNT}
+
+
+def _number_errors(by_number: object, game: str | None) -> Iterable[FieldError]:
+    if not isinstance(by_number, Mapping):
+        yield {"path": "limits.by_number", "message": "limits by play and number"}
+        return
+    for play, numbers in by_number.items():
+        path = f"limits.by_number.{play}"
+        if play not in PLAYS or not isinstance(numbers, Mapping):
+            yield {"path": path, "message": "limits by play and number"}
+            continue
+        for key, amount in numbers.items():
+            if game is not None and (refusal(game, play, key) is not None or match_key(game, play, key) != key):
+                yield {"path": f"{path}.{key}", "message": "no number under which bets are counted"}
+            elif not _is_amount(amount):
+                yield {"path": f"{path}.{key}", "message": _AMOUNT}
+
+
+_AMOUNT = f"centavos, from 0 to {LIMIT_MAX}"
+
+
+def _is_amount(amount: object) -> bool:
+    return type(amount) is int and 0 <= amount <= LIMIT_MAX
 
 
 class Refused(NamedTuple):
@@ -94,7 +142,7 @@ def left(game: str, prizes: Mapping[str, int], limits: Limits, exposure: Exposur
     ValueError: no such bet.
     """
     key = match_key(game, play, number)
-    room = limits.stake(play) - exposure.get((play, key), 0)
+    room = limits.stake(play, key) - exposure.get((play, key), 0)
     pay = prizes[prize_class(game, play, number)]
     if pay:
         worst = max(_payout(game, prizes, exposure, outcome) for outcome in covers(game, play, number))
@@ -136,7 +184,7 @@ def take(
 
 
 def sold_out(game: str, prizes: Mapping[str, int], limits: Limits, exposure: Exposure) -> list[NumberLeft]:
-    """The numbers that sales have filled up, sorted by play and number.
+    """The numbers that sales or their own limit leave nothing of, sorted by play and number.
 
     A straight number can be filled up by the rambolito that covers it, and a rambolito by one of its straight
     numbers, so every bet is looked at that shares an outcome with something sold.
@@ -148,7 +196,7 @@ def sold_out(game: str, prizes: Mapping[str, int], limits: Limits, exposure: Exp
         for outcome in covers(game, sold_play, number)
         for play in GAMES[game].plays
         if refusal(game, play, outcome) is None
-    }
+    } | {(play, key) for play, keys in limits.by_number.items() for key in keys}
     return [
         {"play": play, "number": number, "left": 0}
         for play, number in sorted(touched)

@@ -88,3 +88,15 @@ def may(role: Role, action: str) -> bool:
 def may_create(actor_role: Role, new_role: Role) -> bool:
     """Whether someone of the first role may make a user of the second."""
     return new_role in _MAKES[actor_role]
+
+
+# Only administrators stand high enough to be above an operator, who reads as much as they do.
+_ABOVE_OPERATORS = _ADMINS
+_BELOW_THEIR_LIKE = frozenset({Role.SUPERADMIN, Role.COORDINATOR})
+
+
+def may_stand_under(role: Role, parent: Role) -> bool:
+    """Whether a user of the first role may stand right below one of the second."""
+    if role is Role.OPERATOR:
+        return parent in _ABOVE_OPERATORS
+    return RANK[parent] > RANK[role] or (role is parent and role in _BELOW_THEIR_LIKE)

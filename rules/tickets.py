@@ -161,6 +161,27 @@ def code_matches(key: bytes, ticket: Ticket, typed: str) -> bool:
     return hmac.compare_digest(ticket_code(key, ticket).encode(), normalize_code(typed).encode())
 
 
+def old_code_digest(key: bytes, number: str, code: str) -> bytes:
+    """What is kept of the code of an older system's ticket: compared with what is typed, and not to be read back.
+
+    `number` as it is stored, in capitals; `code` in any case, with or without dashes and spaces. ValueError:
+    nothing is left of the code (it is empty, or not ASCII).
+    """
+    if not (normal := normalize_code(code)):
+        raise ValueError("a code has at least one ASCII character beside dashes and spaces")
+    return _old_digest(key, number, normal)
+
+
+def old_code_matches(key: bytes, number: str, digest: bytes, typed: str) -> bool:
+    """Whether the typed code is that of the older system's ticket, in a time that tells nothing about the right one."""
+    return hmac.compare_digest(digest, _old_digest(key, number, normalize_code(typed)))
+
+
+def _old_digest(key: bytes, number: str, normal: str) -> bytes:
+    """No ticket's leaf begins like this text, so that the key can serve both."""
+    return hmac.digest(key, f"old|{number}|{normal}".encode(), "sha256")
+
+
 def qr_text(number: str, code: str) -> str:
     """The text to print as QR; only characters of QR's alphanumeric mode, which keeps the picture small."""
     return f"DRAWBREAK:{number}:{code}"

@@ -28,12 +28,7 @@ def ensure_secret(path: Path, make: Callable[[], str] = new_key) -> str:
     """
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        fd = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "w") as file:
-            file.write(make() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        draft = _draft(path, make())
         try:
             os.link(draft, path)  # unlike rename, this never replaces what another process just made
         except FileExistsError:
@@ -41,6 +36,21 @@ def ensure_secret(path: Path, make: Callable[[], str] = new_key) -> str:
         finally:
             draft.unlink()
     return read_secret(path)
+
+
+def replace_secret(path: Path, text: str) -> None:
+    """Keeps another text at `path` from now on; readers see the old one or the new one, whole."""
+    _draft(path, text).replace(path)
+
+
+def _draft(path: Path, text: str) -> Path:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
 
 
 def read_secret(path: Path) -> str:

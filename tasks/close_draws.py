@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from celery import Task, shared_task
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 
 from actions.closing import close_in_gate, complete_intents
 from actions.resources import Resources
@@ -21,7 +21,10 @@ def close_draws(res: Resources) -> int:
     with res.sessions() as session:
         asked = select(Draw.name).join(Intent, Intent.draw_id == Draw.id).where(Intent.status == "asked").distinct()
         with_intents = session.scalars(asked).all()
-        due = session.scalars(select(Draw.name).where(Draw.status == "open", Draw.cutoff_at <= res.clock.now())).all()
+        # Whoever closed a draw by hand: the marker may have been lost since, and only we write it anew.
+        closed_by_hand = exists().where(Intent.draw_id == Draw.id, Intent.kind == "close")
+        over = or_(Draw.cutoff_at <= res.clock.now(), closed_by_hand)
+        due = session.scalars(select(Draw.name).where(Draw.status == "open", over)).all()
     try:
         each(with_intents, lambda name: complete_intents(res, name))
     finally:

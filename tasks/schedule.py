@@ -24,7 +24,8 @@ def schedule_draws(res: Resources) -> int:
     now = res.clock.now()
     made = 0
     with res.sessions.begin() as session:
-        for game in session.scalars(select(Game).order_by(Game.game)).all():
+        # Locked: who cancels a date waits for the draws that are being made, or is seen here.
+        for game in session.scalars(select(Game).order_by(Game.game).with_for_update(read=True)).all():
             cancelled = set(session.scalars(select(CancelledDate.date).where(CancelledDate.game == game.game)))
             times = [time.fromisoformat(text) for text in game.times]
             for day, at in due_draws(manila_date(now), DAYS_AHEAD, times, cancelled):

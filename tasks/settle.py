@@ -8,6 +8,7 @@ the current one any more.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,8 +19,9 @@ from sqlalchemy.orm import Session
 from actions.resources import Resources
 from actions.results import STEPS
 from models.draws import Draw, advance, draw_by_name, lock_draw
-from models.ledger import post
-from models.settlement import DrawReport, SettlementStep, insert_winners, totals_of_winners
+from models.ledger import draw_balance, draw_entry, post
+from models.people import add_to_balances, agents_among, lock_wallets, loosen
+from models.settlement import DrawReport, SettlementStep, commissions_of, insert_winners, standing_of
 from reports.draw_report import OutOfBalance, build
 from rules.games import prize_class, winning_bets
 
@@ -74,6 +76,8 @@ def _do(res: Resources, name: str, version: int, step: str) -> bool:
         session.execute(_of(update(SettlementStep), draw.id, version, step).values(done))
         if step == STEPS[-1]:
             advance(session, draw.id, ["settling"], "settled", settled_at=func.now())
+    if step == "commissions":
+        res.doorbell.ring("wallets.push")
     _log.info("settlement_step_done", draw=name, version=version, step=step)
     return True
 
@@ -96,11 +100,34 @@ def _winners(session: Session, draw: Draw) -> None:
 
 
 def _prizes(session: Session, draw: Draw) -> None:
-    """What was won and is not paid yet, into the books."""
-    _, prizes = totals_of_winners(session, draw.id, draw.result_version)
-    if prizes:
-        house = {"prizes": -prizes, "prizes_owed": prizes}
-        post(session, "prizes", {}, house, draw_id=draw.id, version=draw.result_version)
+    """What was won and is not paid yet, into the books; of earlier versions only what was paid stays there.
+
+    No claim is paid meanwhile: claims want a settled draw and hold its row FOR SHARE, we hold it FOR UPDATE.
+    """
+    posted = partial(post, session, wallets={}, draw_id=draw.id, version=draw.result_version)
+    standing = standing_of(session, draw.id, draw.result_version)
+    if still_owed := draw_balance(session, draw.id, "prizes_owed"):
+        posted(kind="prizes_reversed", house={"prizes": still_owed, "prizes_owed": -still_owed})
+    if standing.due:
+        posted(kind="prizes", house={"prizes": -standing.due, "prizes_owed": standing.due})
+    if more := standing.in_error + draw_balance(session, draw.id, "paid_in_error"):
+        posted(kind="paid_in_error", house={"prizes_paid": more, "paid_in_error": -more})
+
+
+def _commissions(session: Session, draw: Draw) -> None:
+    """What agents and coordinators earn on the draw's sales: once, since no correction changes what was sold."""
+    assert draw.opened_at is not None
+    if draw_entry(session, draw.id, "commission") is not None:
+        return
+    earned = commissions_of(session, draw.id, draw.date, draw.opened_at)
+    if not earned:
+        return
+    lock_wallets(session, list(earned))
+    add_to_balances(session, earned)
+    # Only agents sell: coordinators' wallets are no affair of the gate.
+    if agents := {user: earned[user] for user in agents_among(session, list(earned))}:
+        loosen(session, agents, "commission")
+    post(session, "commission", earned, {"commissions": -sum(earned.values())}, draw_id=draw.id)
 
 
 def _report(session: Session, draw: Draw) -> None:
@@ -111,6 +138,7 @@ def _report(session: Session, draw: Draw) -> None:
 _FUNCTIONS: dict[str, Callable[[Session, Draw], None]] = {
     "winners": _winners,
     "prizes": _prizes,
+    "commissions": _commissions,
     "report": _report,
 }
 assert tuple(_FUNCTIONS) == STEPS

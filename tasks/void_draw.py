@@ -62,9 +62,9 @@ def _refund(res: Resources, draw: Draw) -> dict[int, int] | None:
         refunds = _live_stakes(session, draw.id)
         if sum(refunds.values()) != (position.stake - position.voided_stake if position is not None else 0):
             raise SumsDiffer(draw.name)
+        _end_intents(session, draw.id)  # before the wallets are locked, as everywhere
         if refunds:
             _give_back(session, locked, refunds)
-        _end_intents(session, draw.id)
         advance(session, draw.id, ["voiding"], "void", voided_at=func.now())
     return refunds
 

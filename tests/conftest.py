@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from runtime.embedded_valkey import Valkey
 from runtime.process import die_with_parent
 from runtime.resp import ask
 from runtime.secret_files import ensure_secret
-from runtime.settings import Settings
+from runtime.settings import WIDE_LIMITS, Settings
 
 TEMPLATE = "template_migrated"
 
@@ -72,11 +73,18 @@ def migrated_template(postgres_server: Postgres) -> str:
 
 @pytest.fixture
 def database(postgres_server: Postgres, migrated_template: str) -> Iterator[Database]:
+    with new_database(postgres_server, migrated_template) as made:
+        yield made
+
+
+@contextmanager
+def new_database(server: Postgres, template: str) -> Iterator[Database]:
+    """A copy of the template, dropped at the end."""
     name = f"test_{secrets.token_hex(6)}"
-    with _superuser(postgres_server) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}" OWNER "{OWNER_ROLE}"')
-    yield Database(name, postgres_server.url(APP_ROLE, name), postgres_server.url(OWNER_ROLE, name))
-    with _superuser(postgres_server) as connection:
+    with _superuser(server) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{OWNER_ROLE}"')
+    yield Database(name, server.url(APP_ROLE, name), server.url(OWNER_ROLE, name))
+    with _superuser(server) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
@@ -87,22 +95,32 @@ def _superuser(server: Postgres) -> psycopg.Connection:
 
 @pytest.fixture
 def redis_url(valkey_server: Valkey) -> str:
-    """An empty Redis: no key in any database and no script of an earlier test."""
-    assert ask(valkey_server.url(), "FLUSHALL", "SYNC") == "+OK"
-    assert ask(valkey_server.url(), "SCRIPT", "FLUSH", "SYNC") == "+OK"
-    return valkey_server.url()
+    return emptied(valkey_server)
+
+
+def emptied(server: Valkey) -> str:
+    """The URL of an empty Redis: no key in any database and no script of an earlier test."""
+    assert ask(server.url(), "FLUSHALL", "SYNC") == "+OK"
+    assert ask(server.url(), "SCRIPT", "FLUSH", "SYNC") == "+OK"
+    return server.url()
 
 
 @pytest.fixture
 def settings(tmp_path: Path, database: Database, redis_url: str) -> Settings:
+    return settings_in(tmp_path, database, redis_url)
+
+
+def settings_in(var: Path, database: Database, redis_url: str, **more: str) -> Settings:
     """Settings as a real process reads them, on this test's own database, Redis and VAR."""
-    ensure_secret(tmp_path / "keys" / "jwt.key")
-    ensure_secret(tmp_path / "keys" / "code.key")
+    ensure_secret(var / "keys" / "jwt.key")
+    ensure_secret(var / "keys" / "code.key")
     return Settings.from_env(
         {
             "DATABASE_URL": database.url,
             "OWNER_DATABASE_URL": database.owner_url,
             "REDIS_URL": redis_url,
-            "VAR": str(tmp_path),
+            "VAR": str(var),
+            **WIDE_LIMITS,
+            **more,
         }
     )

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from runtime.process import free_port, spawn_options
+from runtime.settings import WIDE_LIMITS
 
 PASSWORD = "a-long-test-password"
 START_S = 90
@@ -32,7 +33,7 @@ class Service:
         given = {"VAR": str(var), "PORT": str(self.port), "SUPERADMIN_PASSWORD": PASSWORD, "FLOWER": "0"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "run"],
-            env={**os.environ, **given, **environ},
+            env={**os.environ, **given, **WIDE_LIMITS, **environ},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
             **spawn_options(signal.SIGTERM),

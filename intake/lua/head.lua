@@ -10,13 +10,21 @@
 --                                  serial, sub: id of the journal's last record
 --                                  marker: id of the close marker
 --                                  tickets, stake, voids, voided_stake: counted at acceptance
---                                  limit_straight, limit_rambolito, limit_payout, pay_<class>: frozen at opening
+--                                  limit_straight, limit_rambolito, limit_payout, pay_<class>: frozen at opening,
+--                                  but for limits that an intent changes
+--                                  numbered: "1" when some numbers have limits of their own (in the key `limits`)
 --                                  intent:<id>: what an intent was answered
 -- draw:<name>:journal      STREAM  one field, the record (intake/records.py): "r" as accepted, "b" written back from
 --                                  PostgreSQL; as long as its draw
 -- draw:<name>:ids          HASH    ticket id -> "<serial>" sold, "<serial>v" voided, "<serial>c" cancelled, "c" never sold
 -- draw:<name>:exposure     HASH    "s<number>" or "r<sorted number>" -> live stake
--- wallet:<agent>           HASH    available, seq (last outbox row applied), status ("suspended" or missing)
+-- draw:<name>:limits        HASH    "s<number>" or "r<sorted number>" -> its own limit of stake, in centavos
+-- wallet:<agent>           HASH    available, seq (last outbox row applied)
+--                                  status: "suspended", else "active" or missing; standing: the version that said so
+--                                  sales_us, batches_us: when the agent's pace has caught up with what it was allowed
+-- ended:<session>          STRING  a login that has ended; as long as one of its access tokens may live
+-- batch:<token>            STRING  for 60 s what a batch was answered: "0" admitted, else the ms it was told to wait
+-- tightened:<intent>       STRING  for a day what an intent was answered: "<generation>|applied or refused|available"
 -- bell:<name>              STRING  set NX for 2 s: somebody has been told that this journal grows
 --
 -- All of them may be deleted together: the gate is rebuilt from PostgreSQL and what is left of the journals.
@@ -30,11 +38,11 @@ local SUBS_MAX = 1048574
 
 local function text(number) return string.format('%.0f', number) end
 
--- Now in ms, never before what this draw has already seen.
+-- Now in ms, never before what this draw has already seen; and the server's own time in microseconds.
 local function clock(last_ms)
   local t = call('TIME')
   local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-  return math.max(now, tonumber(last_ms or 0))
+  return math.max(now, tonumber(last_ms or 0)), tonumber(t[1]) * 1000000 + tonumber(t[2])
 end
 
 -- Whether the gate is of the caller's generation and knows at least what the caller witnessed.

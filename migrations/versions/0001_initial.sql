@@ -27,6 +27,7 @@ CREATE TABLE users (
     CHECK (totp_confirmed_at IS NULL OR totp_secret IS NOT NULL)
 );
 CREATE INDEX users_ancestors ON users USING gin (ancestors);
+CREATE INDEX users_moved ON users (id) WHERE password_hash LIKE '$2%';  -- bcrypt, until their next login
 
 -- What a user earns on sales below himself, and where he stood. The row that is the newest when a draw opens is the
 -- draw's: later changes and moves do not touch it.
@@ -510,6 +511,7 @@ CREATE TABLE audit (
     outcome    text NOT NULL                  -- "done", or a problem's code
 );
 CREATE INDEX audit_by_actor ON audit (actor_id, id);
+CREATE INDEX audit_by_name ON audit (actor, id);
 CREATE INDEX audit_by_object ON audit (object, id);
 CREATE INDEX audit_by_time ON audit (at, id);
 
@@ -543,6 +545,7 @@ CREATE TABLE entries (
     xact    xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
 CREATE INDEX entries_of_draw ON entries (draw_id, kind);
+CREATE INDEX entries_by_time ON entries (made_at);
 CREATE UNIQUE INDEX entries_refund_once ON entries (draw_id) WHERE kind = 'refund';
 CREATE UNIQUE INDEX entries_once_a_version ON entries (draw_id, version, kind)
     WHERE kind IN ('prizes', 'prizes_reversed', 'paid_in_error');

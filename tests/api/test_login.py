@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from actions.resources import Resources
 from api.served import served
-from api.tokens import CACHED_MAX
+from api.tokens import CACHED_MAX, FRESH_S
 from models.people import User
 from runtime.settings import Settings
 from tests.api.conftest import PASSWORD, Caller, People, sale
@@ -29,7 +29,9 @@ def test_a_login_gives_a_bearer_token_and_says_who_it_is_for(nobody: Caller, sup
     assert answer.json["token_type"] == "Bearer"
     assert answer.json["expires_in"] == 900
     assert answer.json["user"] == {"id": superadmin.id, "username": "superadmin", "role": "superadmin"}
+    assert answer.json["must_change_password"] is False
     claims = jwt.decode(answer.json["access_token"], options={"verify_signature": False})
+    assert claims["fresh"] == claims["iat"] + FRESH_S
     assert claims["exp"] - claims["iat"] == 900
     assert (claims["sub"], claims["aud"], claims["type"]) == (str(superadmin.id), "drawbreak", "access")
 
@@ -57,11 +59,19 @@ def test_a_suspended_user_cannot_log_in_and_his_token_ends(people: People, nobod
     assert people.coordinator("GET /v1/me").json["code"] == "token_revoked"
 
 
+def session_of(caller: Caller) -> str:
+    """The session that a token names."""
+    claims = jwt.decode(caller.token or "", options={"verify_signature": False})
+    return str(claims["sid"])
+
+
 @pytest.fixture
 def forge(settings: Settings, people: People) -> Callable[..., Caller]:
     """A token of the agent's with some of its parts changed."""
 
-    def make(key: bytes | None = None, algorithm: str = "HS256", leave_out: str = "", **claims: Any) -> Caller:
+    def make(
+        key: bytes | None = None, algorithm: str = "HS256", leave_out: str = "", kid: Any = None, **claims: Any
+    ) -> Caller:
         now = datetime.now(UTC)
         body = {
             "sub": str(people.agent.id),
@@ -70,13 +80,18 @@ def forge(settings: Settings, people: People) -> Callable[..., Caller]:
             "type": "access",
             "aud": "drawbreak",
             "iss": "drawbreak",
+            "sid": session_of(people.agent),
+            "fresh": False,
+            "jti": "forged",
             "iat": now,
             "exp": now + timedelta(minutes=5),
         } | claims
         body.pop(leave_out, None)
+        (signing,) = settings.jwt_keys
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a key that is short for another algorithm
-            token = jwt.encode(body, settings.jwt_key if key is None else key or None, algorithm)
+            signed_by = signing.key if key is None else key or None
+            token = jwt.encode(body, signed_by, algorithm, headers={"kid": signing.kid if kid is None else kid})
         return Caller(people.agent.app, token)
 
     return make
@@ -85,6 +100,12 @@ def forge(settings: Settings, people: People) -> Callable[..., Caller]:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_token_made_by_the_rules_is_taken(way: str, forge: Callable[..., Caller]) -> None:
     assert forge()(way, {} if way.startswith("POST") else None).status_code in (200, 422)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_token_made_by_a_clock_ahead_of_ours_is_taken(way: str, forge: Callable[..., Caller]) -> None:
+    ahead = forge(iat=datetime.now(UTC) + timedelta(seconds=30))
+    assert ahead(way, {} if way.startswith("POST") else None).status_code in (200, 422)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -104,7 +125,9 @@ def test_a_token_not_made_by_the_rules_is_bad(forge: Callable[..., Caller]) -> N
         {"type": "refresh"},
         {"sub": "x"},
         {"role": "emperor"},
-        *({"leave_out": claim} for claim in ("exp", "aud", "sub", "role", "username")),
+        {"kid": "another"},
+        {"kid": ""},
+        *({"leave_out": claim} for claim in ("exp", "aud", "sub", "role", "username", "sid")),
     ]
     for change, way in product(wrong, WAYS):
         answer = forge(**change)(way)
@@ -148,6 +171,7 @@ def test_a_remembered_token_expires_all_the_same(seller: Caller, draw_id: str) -
 def test_only_so_many_tokens_are_remembered(people: People) -> None:
     tokens = served(people.agent.app).tokens
     actor = tokens.cached_actor(f"Bearer {people.agent.token}")
+    tokens._verified.clear()
     tokens._verified.update({str(number): (0.0, actor) for number in range(CACHED_MAX)})
     tokens.cached_actor(f"Bearer {people.admin.token}")
     assert len(tokens._verified) <= CACHED_MAX + 1

@@ -18,7 +18,7 @@ import pytest
 
 from api.bodies import BATCH_BYTES_MAX, BODY_BYTES_MAX
 from runtime.process import free_port, spawn_options
-from runtime.settings import Settings
+from runtime.settings import WIDE_LIMITS, Settings
 from tests.api.conftest import PASSWORD, set_up
 
 START_WAIT_S = 30
@@ -55,7 +55,8 @@ class Server:
 
 
 @pytest.fixture
-def server(settings: Settings, redis_url: str, tmp_path: Path) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, settings: Settings, redis_url: str, tmp_path: Path) -> Iterator[Server]:
+    """Two processes; the variables that are a test's own come as the fixture's parameter."""
     set_up(settings)
     port = free_port()
     environ = os.environ | {
@@ -63,6 +64,8 @@ def server(settings: Settings, redis_url: str, tmp_path: Path) -> Iterator[Serve
         "REDIS_URL": redis_url,
         "VAR": str(tmp_path),
         "PYTHONPATH": str(Path(__file__).parents[2]),
+        **WIDE_LIMITS,
+        **getattr(request, "param", {}),
     }
     options = ["--interface", "wsgi", "--port", str(port), "--workers", "2", "--blocking-threads", "8"]
     process = subprocess.Popen(
@@ -129,3 +132,27 @@ def test_loads_at_once_over_two_processes_have_one_effect(server: Server) -> Non
     assert len({raw for _, _, raw in answers}) == 1
     shown = json.loads(server(f"GET /v1/users/{user['id']}")[2])
     assert shown["wallet"]["balance"] == 5_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "server", [{"USER_REQUESTS_PER_S": "5", "TRUSTED_PROXIES": "127.0.0.0/8"}], indirect=True, ids=["narrow"]
+)
+def test_processes_count_together_and_believe_their_proxy(server: Server) -> None:
+    login = {"username": "superadmin", "password": PASSWORD}
+    came = {"X-Forwarded-For": "1.2.3.4, 203.0.113.7", "X-Forwarded-Proto": "https"}
+    status, headers, raw = server("POST /v1/auth/login", login, headers=came)
+    assert status == 200
+    assert headers["server"] == "drawbreak"
+    assert headers["strict-transport-security"].startswith("max-age=")
+    server.token = json.loads(raw)["access_token"]
+    began = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: server("GET /v1/me", headers=came), range(48)))
+    refused = [headers for status, headers, _ in answers if status == 429]
+    # However slow the machine: five in each second, not five in each process.
+    assert len(answers) - len(refused) <= 5 * (int(time.monotonic() - began) + 1)
+    assert all(int(headers["retry-after"]) >= 1 for headers in refused)
+    time.sleep(1.1)
+    rows = json.loads(server("GET /v1/audit?actor=superadmin", headers=came)[2])["items"]
+    assert {row["address"] for row in rows if row["action"] == "login"} == {"203.0.113.7"}

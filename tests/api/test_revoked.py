@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
 
 from actions.resources import Resources
 from api.served import served
-from api.tokens import Actor
+from api.tokens import Actor, Made
 from rules.rights import Role
 from tests.api.conftest import Caller, People
 
@@ -29,5 +31,9 @@ def test_a_suspended_user_lists_no_tickets(people: People, res: Resources) -> No
 
 def test_a_user_who_is_not_there_lists_no_tickets(people: People) -> None:
     with people.agent.app.app_context():
-        token = served().tokens.issue(Actor(999_999, "gone", Role.AGENT))
-    assert is_revoked(Caller(people.agent.app, token)("GET /v1/tickets"))
+        now = datetime.now(UTC)
+        tokens = served().tokens
+        made = Made(1, now, now + timedelta(days=1), tokens.ring.signing().kid)
+        actor = Actor(999_999, "gone", Role.AGENT, str(uuid.uuid4()))
+        pair = tokens.pair(actor, made)
+    assert is_revoked(Caller(people.agent.app, pair["access_token"])("GET /v1/tickets"))

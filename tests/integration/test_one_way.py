@@ -169,8 +169,8 @@ def test_an_intent_is_posted_only_for_the_generation_that_applied_it(
     sooner = lottery.res.clock.now() + timedelta(minutes=20)
     real = lottery.res.gate.move_cutoff
 
-    def then_everything_is_lost(*arguments: Any) -> bool:
-        answer = real(*arguments)
+    def then_everything_is_lost(*arguments: Any, **named: Any) -> bool:
+        answer = real(*arguments, **named)
         lottery.res.gate._client.flushall()
         assert reconcile(lottery.res)  # this process's own background thread adopts what comes back
         return answer

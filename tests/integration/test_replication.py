@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from rules.errors import IntakeUnavailable
+from rules.limits import Limits
 from runtime.embedded_valkey import Valkey
 from runtime.process import free_port
 from runtime.settings import Settings
@@ -76,3 +77,36 @@ def test_a_receipt_is_given_once_the_replica_has_the_ticket_and_not_before(
     assert replicated.sell(draw, agent, ticket_id=later)["serial"] == 2
     assert replicated.sell(draw, agent, ticket_id=ticket_id) == first
     assert persist(replicated.res, draw) == 1
+
+
+def test_what_tightens_is_answered_once_the_replica_has_it_and_a_repeat_no_sooner(
+    replicated: Lottery, replica: Valkey
+) -> None:
+    agent, draw, gate, intent = replicated.person(pesos=100), replicated.draw(), replicated.res.gate, new_id()
+    limits = Limits(by_number={"straight": {"046": 500}})
+    assert gate.tighten(agent, intent, 3_000) == (True, 7_000)
+    assert gate.set_limits(draw, intent, limits)
+    assert gate.set_standing([(agent, True)], 1) == 1
+    gate.end_sessions(["lost"], 60)
+    with redis.Redis.from_url(replica.url()) as copy:
+        assert copy.hmget(f"wallet:{agent}", "available", "status") == [b"7000", b"suspended"]
+        assert copy.hgetall(f"draw:{draw}:limits") == {b"s046": b"500"}
+        assert copy.get("ended:lost") == b"1"
+
+    replica.stop()
+    calls: list[Callable[[], object]] = [
+        lambda: gate.tighten(agent, intent, 3_000),
+        lambda: gate.set_limits(draw, intent, limits),
+        lambda: gate.set_standing([(agent, False)], 2),
+        lambda: gate.end_sessions(["lost"], 60),
+    ]
+    for call in calls:
+        with pytest.raises(IntakeUnavailable):
+            call()
+
+    replica.start()
+    wait_for_link(replica)
+    assert gate.tighten(agent, intent, 3_000) == (True, 7_000)
+    assert gate.set_standing([(agent, False)], 2) == 0, "it was applied, though not answered for"
+    assert gate.set_limits(draw, intent, limits)
+    gate.standing(agent)

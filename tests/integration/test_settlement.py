@@ -182,7 +182,7 @@ class Evening:
         """Everything is there once, whatever happened on the way."""
         assert status(self.res, self.draw) == "settled"
         body = results.settlement(self.res, self.draw)
-        assert [step["name"] for step in body["steps"]] == ["winners", "prizes", "report"]
+        assert [step["name"] for step in body["steps"]] == list(results.STEPS)
         assert all(step["status"] == "done" and step["started_at"] < step["finished_at"] for step in body["steps"])
         assert (body["winners"], body["prizes"]) == (3, self.prizes)
         assert ledger(self.res) == {
@@ -216,7 +216,9 @@ def test_a_settled_draw_has_its_winners_prizes_and_report(evening: Evening) -> N
     assert report["sales"] == {"tickets": 5, "stake": 9_100}
     assert report["voids"] == {"tickets": 1, "stake": 3_000}
     assert report["live_stake"] == 6_100
-    assert report["winners"] == {"tickets": 3, "lines": 3, "prizes": evening.prizes}
+    owed = {"due": evening.prizes, "paid_in_error": 0}
+    assert report["winners"] == {"tickets": 3, "lines": 3, "prizes": evening.prizes} | owed
+    assert (report["correction"], report["commissions"]) == (None, {"agents": 0, "coordinators": 0})
     assert report["payout_ratio_bp"] == evening.prizes * 10_000 // 6_100
     assert report["plays"] == [
         {"play": "straight", "live_stake": 5_100, "prizes": 1_350_000},
@@ -340,7 +342,7 @@ def test_a_report_that_does_not_add_up_stays_open(evening: Evening, change: str)
         settle(evening.res, evening.draw)
     body = results.resume(evening.res, evening.draw)
     assert body["status"] == "settling"
-    assert [step["status"] for step in body["steps"]] == ["done", "done", "waiting"]
+    assert [step["status"] for step in body["steps"]] == ["done", "done", "done", "waiting"]
 
 
 def test_winners_are_found_by_the_index(evening: Evening) -> None:

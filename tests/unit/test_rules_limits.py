@@ -29,7 +29,7 @@ def fits(game: str, limits: Limits, exposure: Exposure, bet: Line) -> bool:
     key = (bet.play, match_key(game, bet.play, bet.number))
     after = Counter(exposure)
     after[key] += bet.stake
-    return after[key] <= limits.stake(bet.play) and all(
+    return after[key] <= limits.stake(*key) and all(
         payout(game, after, outcome) <= limits.payout
         for outcome in outcomes(game)
         if prize(game, TABLES[game], bet.play, bet.number, 1, outcome)
@@ -45,7 +45,10 @@ def situations(draw: st.DrawFn) -> tuple[str, Limits, list[Line]]:
         st.integers(1, 12).map(lambda pesos: pesos * 100),
     ).filter(lambda line: refusal(game, line[0], line[1]) is None)
     amounts = st.integers(0, 2_500)  # not whole pesos on purpose
-    limits = Limits(draw(amounts), draw(amounts), draw(st.integers(0, 900_000)))
+    own = st.dictionaries(st.sampled_from([match_key(game, "straight", n) for n in NUMBERS[game]]), amounts, max_size=2)
+    sorted_own = st.dictionaries(st.sampled_from(sorted({"".join(sorted(n)) for n in ("112", "123")})), amounts)
+    by_number = {"straight": draw(own), **({"rambolito": draw(sorted_own)} if game == "3D" else {})}
+    limits = Limits(draw(amounts), draw(amounts), draw(st.integers(0, 900_000)), by_number)
     return game, limits, [Line(*line) for line in draw(st.lists(lines, max_size=8))]
 
 
@@ -95,17 +98,18 @@ def test_take_refuses_exactly_what_does_not_fit_after_the_bets_before_it(
 
 @settings(max_examples=150, deadline=None)
 @given(situations())
-def test_sold_out_lists_what_has_nothing_left_and_shares_an_outcome_with_a_sale(
+def test_sold_out_lists_what_has_nothing_left_by_a_sale_or_by_its_own_limit(
     situation: tuple[str, Limits, list[Line]],
 ) -> None:
     game, limits, bets = situation
     exposure = sold(game, bets)
     won = {outcome for play, number in exposure for outcome in covers(game, play, number)}
+    looked_at = {(play, outcome) for play in GAMES[game].plays for outcome in won}
+    looked_at |= {(play, key) for play, keys in limits.by_number.items() for key in keys}
     expected = {
-        (play, match_key(game, play, outcome))
-        for play in GAMES[game].plays
-        for outcome in won
-        if refusal(game, play, outcome) is None and not fits(game, limits, exposure, Line(play, outcome, 100))
+        (play, match_key(game, play, number))
+        for play, number in looked_at
+        if refusal(game, play, number) is None and not fits(game, limits, exposure, Line(play, number, 100))
     }
     found = sold_out(game, TABLES[game], limits, exposure)
     assert [(item["play"], item["number"]) for item in found] == sorted(expected)
@@ -167,3 +171,40 @@ def test_limits_go_through_a_plain_dict_and_refuse_nonsense() -> None:
         "limits.stake_rambolito",
         "limits.stake_target",
     ]
+
+
+def test_a_number_may_have_a_limit_of_its_own_below_or_above_the_plays() -> None:
+    limits = Limits(by_number={"straight": {"046": 500, "777": 120_000}, "rambolito": {"123": 0}})
+    rooms = [left("3D", TABLES["3D"], limits, {}, *bet) for bet in (("straight", "046"), ("straight", "777"))]
+    assert rooms == [500, 120_000]
+    assert left("3D", TABLES["3D"], limits, {}, "rambolito", "321") == 0
+    assert left("3D", TABLES["3D"], limits, {}, "straight", "640") == limits.stake("straight") == 100_000
+    assert sold_out("3D", TABLES["3D"], limits, {}) == [{"play": "rambolito", "number": "123", "left": 0}]
+    assert Limits.from_dict(limits.to_dict(), "3D") == limits
+
+
+def test_limits_of_numbers_refuse_what_no_bet_is_counted_under() -> None:
+    nonsense = {"straight": {"46": 1, "046": -1, "111": True}, "rambolito": {"321": 1, "111": 1, "123": 1}, "x": {}}
+    with pytest.raises(Invalid) as caught:
+        Limits.from_dict({"by_number": nonsense}, "3D")
+    assert [error["path"].removeprefix("limits.by_number.") for error in caught.value.errors] == [
+        "straight.46",
+        "straight.046",
+        "straight.111",
+        "rambolito.321",
+        "rambolito.111",
+        "x",
+    ]
+    for shape in ([], {"straight": [1]}):
+        with pytest.raises(Invalid):
+            Limits.from_dict({"by_number": shape})
+
+
+def test_a_draws_limits_are_its_games_overruled_one_by_one_by_what_was_asked() -> None:
+    game, numbers = Limits(100, 200, 300).to_dict(), {"straight": {"046": 1, "111": 2}}
+    assert Limits.frozen(game) == Limits(100, 200, 300)
+    assert Limits.frozen(game, numbers) == Limits(100, 200, 300, numbers)
+    asked = {"payout": 9, "by_number": {"straight": {"046": 7}, "rambolito": {"123": 8}}}
+    merged = {"straight": {"046": 7, "111": 2}, "rambolito": {"123": 8}}
+    assert Limits.frozen(game, numbers, asked) == Limits(100, 200, 9, merged)
+    assert numbers == {"straight": {"046": 1, "111": 2}}

@@ -1,0 +1,44 @@
+"""Paying a prize: the books, the wallet of whoever paid it out in cash, and the ticket's payout."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from models import ledger
+from models.claims import Payout
+from models.draws import Draw
+from models.people import User, add_to_balances, lock_wallets, loosen
+from rules.rights import Role
+
+
+def pay(session: Session, draw: Draw | None, payout: Payout, claimer: User, amount: int, tax: int, made_by: int) -> int:
+    """Books `amount` centavos of the prize, `tax` of it withheld; the entry's id. Draw and payout must be locked.
+
+    The claimer gives the payee cash and gets it back in his wallet; an administrator takes it from the house's. The
+    gate learns of it by outbox: push after the commit.
+    """
+    net = amount - tax
+    wallets: dict[int, int] = {}
+    house = {"prizes_owed": -amount, "tax_withheld": tax}
+    if claimer.role in (Role.SUPERADMIN, Role.ADMIN):
+        house["cash"] = net
+    else:
+        wallets[claimer.id] = net
+        lock_wallets(session, [claimer.id])
+        add_to_balances(session, wallets)
+        if claimer.role == Role.AGENT and net:  # only an agent sells, so only agents' wallets are the gate's affair
+            loosen(session, wallets, "prize")
+    if draw is not None:  # an older system's prizes were a cost over there
+        house |= {"prizes": amount, "prizes_paid": -amount}
+    payout.paid += amount
+    payout.tax += tax
+    return ledger.post(
+        session,
+        "claim",
+        wallets,
+        house,
+        draw_id=draw.id if draw is not None else None,
+        version=draw.result_version if draw is not None else None,
+        ticket=payout.number,
+        made_by=made_by,
+    )

@@ -1,0 +1,66 @@
+"""What happened on a wallet, and what a branch has to hand in for a day."""
+
+from __future__ import annotations
+
+import re
+from datetime import date as Date
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from actions.resources import Resources
+from actions.subtree import acting, reachable
+from models.statements import WalletEntry, branch_sums, wallet_page
+from rules.draws import MANILA
+from rules.errors import Invalid
+
+_CURSOR = re.compile(r"\A[0-9]{1,18}\Z")
+
+
+def ledger_page(res: Resources, actor_id: int, user_id: int, limit: int, cursor: str | None) -> dict[str, Any]:
+    """{"items", "next"}: the entries of the user's own wallet, newest first. Raises NotFound, Invalid (cursor)."""
+    if cursor is not None and not _CURSOR.match(cursor):
+        raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}])
+    before = None if cursor is None else int(cursor)
+    with res.sessions() as session:
+        user = reachable(session, acting(session, actor_id), user_id)
+        rows = wallet_page(session, user.id, limit + 1, before)
+    return {
+        "items": [_item(row) for row in rows[:limit]],
+        "next": str(rows[limit - 1].entry.id) if len(rows) > limit else None,
+    }
+
+
+def summary(res: Resources, actor_id: int, user_id: int, date: Date | None) -> dict[str, Any]:
+    """A day of the user and everyone below him, by the date in Manila of each entry; `date` None: today.
+
+    `voids` counts stakes given back with a whole draw, too; `prizes_paid` is what winners got in their hands;
+    `remitted` what was handed in, less what was handed back. Raises NotFound.
+    """
+    date = date or res.clock.now().astimezone(MANILA).date()
+    since = datetime.combine(date, time(), MANILA)
+    with res.sessions() as session:
+        user = reachable(session, acting(session, actor_id), user_id)
+        sums = branch_sums(session, user.id, since, since + timedelta(days=1))
+    figures = {
+        "sales": -sums.get("sale", 0),
+        "voids": sums.get("void", 0) + sums.get("refund", 0),
+        "prizes_paid": sums.get("claim", 0),
+        "commission": sums.get("commission", 0),
+        "remitted": sums.get("remittance", 0),
+    }
+    to_remit = figures["sales"] - sum(amount for name, amount in figures.items() if name != "sales")
+    return {"user_id": user.id, "date": date.isoformat(), **figures, "to_remit": to_remit}
+
+
+def _item(row: WalletEntry) -> dict[str, Any]:
+    entry = row.entry
+    return {
+        "entry_id": entry.id,
+        "at": entry.made_at.isoformat(),
+        "kind": entry.kind,
+        "amount": row.amount,
+        "draw_id": row.draw,
+        "ticket": entry.ticket,
+        "note": entry.note,
+        "made_by": entry.made_by,
+    }
