@@ -11,6 +11,9 @@ DRAW_RESULTS ?= $(wildcard ../shared/data/pcso_digit_results.csv)
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Each process of the tests starts servers of its own.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist worksteal
+
 # The recipe becomes the command, and the command ends when make does, however make ends.
 EXEC := exec env DIE_WITH_PARENT=1
 
@@ -27,10 +30,10 @@ run: .venv/.stamp-run ## start everything on this machine (PORT, SUPERADMIN_PASS
 	@$(EXEC) $(BIN)/drawbreak run
 
 test: .venv/.stamp-dev ## the tests, against servers that they start themselves
-	@$(EXEC) $(BIN)/python -m pytest -m "not faults and not slow"
+	@$(EXEC) $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not faults and not slow"
 
 test-slow: .venv/.stamp-dev ## the tests that kill processes, play a whole day or try every documented call
-	@$(EXEC) $(BIN)/python -m pytest -m "faults or slow"
+	@$(EXEC) $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "faults or slow"
 
 lint: .venv/.stamp-dev ## style, types and the import rules between the rooms
 	$(BIN)/ruff check .

@@ -10,17 +10,18 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.draws import PendingApproval
+from models.people import suspended_among
 from rules.errors import SamePerson, WrongState
 
 
 def keep_request(session: Session, about: str, kind: str, actor_id: int, content: Mapping[str, Any]) -> None:
     """Keeps the first person's request about a draw (its name) or a game; only he himself may replace it.
 
-    The row of the draw or the game must be locked.
-
-    Raises WrongState when another person's request waits.
+    The row of the draw or the game must be locked. Raises WrongState when another person's request waits.
     """
-    waiting = session.get(PendingApproval, (about, kind))
+    if confirmed_request(session, about, kind) is not None:
+        raise WrongState("Two persons have agreed on this already.")
+    waiting = request_that_waits(session, about, kind)
     if waiting is not None and waiting.asked_by != actor_id:
         raise WrongState("Another person has asked for this already; it waits for a second person.")
     values = {"content": dict(content), "asked_by": actor_id, "asked_at": func.now()}
@@ -28,10 +29,18 @@ def keep_request(session: Session, about: str, kind: str, actor_id: int, content
     session.execute(statement.on_conflict_do_update(index_elements=["object", "kind"], set_=values))
 
 
+def request_that_waits(session: Session, about: str, kind: str) -> PendingApproval | None:
+    """The first person's request, unless he has been suspended since: what he asked for is asked no more."""
+    found = session.get(PendingApproval, (about, kind))
+    if found is None or "confirmed_by" in found.content or suspended_among(session, [found.asked_by]):
+        return None
+    return found
+
+
 def waiting_request(session: Session, about: str, kind: str, second_id: int) -> PendingApproval:
     """The request that a second person is about to confirm. Raises WrongState (there is none), SamePerson."""
-    waiting = session.get(PendingApproval, (about, kind))
-    if waiting is None or "confirmed_by" in waiting.content:
+    waiting = request_that_waits(session, about, kind)
+    if waiting is None:
         raise WrongState("Nobody has asked for this.")
     if waiting.asked_by == second_id:
         raise SamePerson

@@ -6,8 +6,10 @@ to a file and to the log, which leave the machine by other ways.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -47,6 +49,26 @@ FINDINGS_MAX = 100
 
 HEADS_FILE = "audit-heads.log"
 
+# What a link covers, said here: a column that the table gets one day must not make every older link wrong.
+COVERED = (
+    "id",
+    "at",
+    "actor_id",
+    "actor",
+    "role",
+    "action",
+    "object",
+    "before",
+    "after",
+    "address",
+    "request_id",
+    "outcome",
+)
+
+_HEAD = re.compile(r"\A([0-9]{1,19}) ([0-9a-f]{64})\Z")
+# The beginning of a head, as a write leaves it that a full disk or a power cut ended; or what some disks put there.
+_TORN = re.compile(r"\A(?:[0-9]{1,19}(?: [0-9a-f]{0,63})?)?\0*\Z")
+
 
 class Head(NamedTuple):
     """The last link of the chain: how many there are, and the hash over all of them."""
@@ -65,7 +87,7 @@ def heads_file(res: Resources) -> Path:
 
 def canonical(row: AuditRow) -> bytes:
     """The row as the chain covers it: JSON in UTF-8, keys sorted, no spaces, `at` in UTC to the microsecond."""
-    values = {column.key: getattr(row, column.key) for column in AuditRow.__table__.columns}
+    values = {name: getattr(row, name) for name in COVERED}
     values["at"] = row.at.astimezone(UTC).isoformat(timespec="microseconds")
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
 
@@ -107,19 +129,32 @@ def _lengthen_once(res: Resources, look_back: int | None) -> tuple[int, Head | N
 
 
 def _append(path: Path, line: str) -> None:
-    """One write, so that two at once never mix, and on disk before it counts."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    """One write, so that two at once never mix, and on disk before it counts.
+
+    After a torn line a new one begins. Raises OSError, also when the disk took only a part.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(fd, line.encode())
+        size = os.fstat(fd).st_size
+        ended = size == 0 or os.pread(fd, 1, size - 1) == b"\n"
+        wanted = (line if ended else f"\n{line}").encode()
+        if os.write(fd, wanted) != len(wanted):
+            raise OSError(errno.ENOSPC, "a head was written in part", str(path))
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
+def torn_lines(lines: Sequence[str]) -> list[int]:
+    """The numbers, from 1, of lines that a write left unfinished. Their heads say nothing, and convict nobody."""
+    return [number for number, line in enumerate(lines, 1) if line.strip() and _TORN.match(line.strip())]
+
+
 def verify(session: Session, heads: Sequence[str]) -> tuple[Head, list[str]]:
     """(the head, every finding up to FINDINGS_MAX): rows or links changed, taken away, put in, or never chained.
 
-    `heads`: lines "seq hash" kept elsewhere, which the chain must contain. Reads one snapshot, everything once.
+    `heads`: lines "seq hash" kept elsewhere, which the chain must contain; empty and torn ones (`torn_lines`) are
+    passed over. Reads one snapshot, everything once.
     """
     session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
     kept, findings = _kept_heads(heads)
@@ -155,12 +190,12 @@ def _of_link(head: Head, link: AuditLink, row: AuditRow | None, latest: datetime
 def _kept_heads(lines: Sequence[str]) -> tuple[dict[int, bytes], list[str]]:
     kept: dict[int, bytes] = {}
     findings = []
-    for number, line in enumerate(lines, 1):
-        seq, _, digest = line.strip().partition(" ")
-        try:
-            wanted = bytes.fromhex(digest)
-            if kept.setdefault(int(seq), wanted) != wanted:
-                findings.append(f"heads, line {number}: {seq} stands there with another hash before")
-        except ValueError:
+    for number, line in enumerate(map(str.strip, lines), 1):
+        head = _HEAD.match(line)
+        if head is not None:
+            wanted = bytes.fromhex(head[2])
+            if kept.setdefault(int(head[1]), wanted) != wanted:
+                findings.append(f"heads, line {number}: {head[1]} stands there with another hash before")
+        elif not _TORN.match(line):
             findings.append(f"heads, line {number}: not a head")
     return kept, findings

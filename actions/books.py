@@ -5,7 +5,8 @@ The caller's transaction should be one snapshot (REPEATABLE READ): sales and set
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,7 +15,7 @@ from models import balance_sheet
 from models.balance_sheet import DRAW_ACCOUNTS, SHAPES
 from models.draws import Draw
 from models.settlement import commissions_of
-from rules.games import prize_class, winning_bets
+from rules.games import anagrams, prize, refusal
 
 
 class _Names(dict[int, str]):
@@ -88,18 +89,25 @@ def _prizes(session: Session, names: Mapping[int, str]) -> Iterator[str]:
 
 
 def _winners(session: Session, names: Mapping[int, str]) -> Iterator[str]:
-    """The stored winners of each version that counts, against the lines that won."""
+    """The stored winners of each version that counts, against each line on a winning number by the game's rules."""
     for draw_id, version, number in balance_sheet.settled_versions(session):
         draw = session.get_one(Draw, draw_id)
         assert draw.prize_table is not None
-        bets = [
-            (play, bet, int(draw.prize_table[prize_class(draw.game, play, bet)]))
-            for play, bets in winning_bets(draw.game, number)
-            for bet in bets
-        ]
-        missing, surplus = balance_sheet.winners_unlike_lines(session, draw_id, draw.date, version, bets)
+        lines = balance_sheet.lines_on(session, draw_id, draw.date, anagrams(draw.game, number))
+        won = _won(draw.game, draw.prize_table, number, lines)
+        stored = balance_sheet.stored_winners(session, draw_id, version)
+        missing, surplus = len(won - stored), len(stored - won)
         if missing or surplus:
             yield f"draw {names[draw_id]}: {missing} winning lines are missing in version {version}, {surplus} too many"
+
+
+def _won(game: str, prizes: Mapping[str, int], number: str, lines: Sequence[Any]) -> set[tuple[int, int, int, int]]:
+    """(serial, line, agent, prize) of those lines that win. Nothing is won by a bet that cannot be made."""
+    won = set()
+    for serial, line_no, agent_id, play, bet, stake in lines:
+        if refusal(game, play, bet) is None and (due := prize(game, prizes, play, bet, stake, number)):
+            won.add((serial, line_no, agent_id, due))
+    return won
 
 
 def _commissions(session: Session, names: Mapping[int, str]) -> Iterator[str]:

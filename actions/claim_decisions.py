@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +11,15 @@ from sqlalchemy.orm import Session
 from actions.audit import record
 from actions.claimable import lock_number
 from actions.credit import push_after_commit
+from actions.pages import cursor_after, place_of
 from actions.prize_payments import pay
 from actions.resources import Resources
 from actions.subtree import acting, reachable
+from models.base import BIGINT_MAX
 from models.claims import Claim, Payout, claims_page, draws_of
 from models.draws import Draw
 from models.people import User
-from rules.errors import Invalid, NotFound, NotSettled, OnHold, SamePerson, WrongState
-
-_ID_MAX = 2**63 - 1
-_CURSOR = re.compile(r"\A[0-9]{1,18}\Z")
+from rules.errors import NotFound, NotSettled, OnHold, SamePerson, WrongState
 
 
 def approve(res: Resources, actor_id: int, claim_id: int) -> dict[str, Any]:
@@ -66,13 +64,11 @@ def one(res: Resources, actor_id: int, claim_id: int) -> dict[str, Any]:
 
 def page(res: Resources, actor_id: int, status: str | None, limit: int, cursor: str | None) -> dict[str, Any]:
     """{"items", "next"} of the claims made in the actor's subtree, newest first. Raises Invalid (cursor)."""
-    if cursor is not None and not _CURSOR.match(cursor):
-        raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}])
-    before = None if cursor is None else int(cursor)
+    last = place_of(cursor)
     with res.sessions() as session:
-        claims = claims_page(session, acting(session, actor_id), status, limit + 1, before)
+        claims = claims_page(session, acting(session, actor_id), status, limit + 1, last)
         items = _bodies(session, claims[:limit])
-    return {"items": items, "next": str(claims[limit - 1].id) if len(claims) > limit else None}
+    return {"items": items, "next": cursor_after(claims, limit, lambda claim: claim.id)}
 
 
 def _locked(session: Session, actor_id: int, claim_id: int) -> tuple[Claim, Draw | None, Payout]:
@@ -86,7 +82,7 @@ def _locked(session: Session, actor_id: int, claim_id: int) -> tuple[Claim, Draw
 
 
 def _reached(session: Session, actor: User, claim_id: int) -> Claim:
-    claim = session.get(Claim, claim_id) if 0 < claim_id <= _ID_MAX else None
+    claim = session.get(Claim, claim_id) if 0 < claim_id <= BIGINT_MAX else None
     if claim is None:
         raise NotFound
     reachable(session, actor, claim.claimed_by)

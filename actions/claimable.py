@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -19,7 +20,7 @@ from actions.subtree import reachable
 from actions.tickets import find_by_number
 from models.claims import OldWinner, Payout, lock_payout
 from models.draws import Draw, draw_by_name
-from models.people import User
+from models.people import User, chains_of
 from models.settlement import prizes_of
 from models.tickets import ticket_by_serial
 from rules.errors import NotAWinner, NotFound, NotSettled
@@ -75,7 +76,7 @@ def must_be_at_counter(session: Session, actor: User, agent_id: int) -> None:
     """
     if Role(actor.role) not in _AT_THE_COUNTER:
         reachable(session, actor, agent_id)
-    elif _house(session, actor) != _house(session, session.get_one(User, agent_id)):
+    elif _house(session, actor) not in _houses_ever(session, agent_id):
         raise NotFound
 
 
@@ -134,8 +135,16 @@ def _sold(res: Resources, number: str) -> Ticket | None:
         if draw.status in _IN_DATABASE:
             stored = ticket_by_serial(session, draw.id, draw.date, serial)
             return None if stored is None else as_tickets(session, {draw.id: draw}, [stored])[0]
-    found = find_by_number(res, number)
+    found = find_by_number(res, number, settled=False)
     return None if found is None else found.ticket
+
+
+def _houses_ever(session: Session, agent_id: int) -> set[int]:
+    """Where the seller stands and stood: a customer goes back to the counter next to which he bought."""
+    agent = session.get_one(User, agent_id)
+    chains = chains_of(session, agent_id)
+    admins = session.scalars(select(User.id).where(User.id.in_(set(chain(*chains))), User.role == Role.ADMIN))
+    return {_house(session, agent), *admins}
 
 
 def _house(session: Session, user: User) -> int:

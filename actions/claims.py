@@ -63,7 +63,7 @@ def claim(
         waiting = pending_claim(session, payout.number)
         if waiting is not None:
             if waiting.claimed_by != actor.id:
-                raise AlreadyClaimed(by_you=False, status="pending")
+                raise AlreadyClaimed(by_you=False, claim_status="pending")
             return ACCEPTED, _approval_needed(waiting)
         asked = _asked(res, draw, payout, prize)
         if not asked.amount:
@@ -111,8 +111,8 @@ def _already_paid(session: Session, number: str, actor_id: int) -> AlreadyClaime
     """To the one who paid it, what he paid: his first answer may have been lost on the way."""
     paid = last_paid_claim(session, number)
     if paid is None or paid.claimed_by != actor_id:
-        return AlreadyClaimed(by_you=False, status="paid")
-    return AlreadyClaimed(by_you=True, status="paid", prize=paid.prize, tax=paid.tax, paid=paid.prize - paid.tax)
+        return AlreadyClaimed(by_you=False, claim_status="paid")
+    return AlreadyClaimed(by_you=True, claim_status="paid", prize=paid.prize, tax=paid.tax, paid=paid.prize - paid.tax)
 
 
 def _keep(session: Session, actor: User, asked: _Asked, payee: Mapping[str, str] | None) -> Claim:

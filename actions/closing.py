@@ -15,6 +15,7 @@ from intake.gate_errors import DrawUnknown, Unreconciled
 from models.draws import Draw, DrawLimits, Intent, Position, close_was_asked, draw_by_name, lock_draw, waiting_intents
 from models.gate_state import share_generation
 from models.tickets import Closing
+from rules.draws import LIVE
 from rules.errors import CutoffPassed, Invalid, WrongState
 from rules.limits import Limits
 
@@ -28,9 +29,7 @@ def close_in_gate(res: Resources, name: str, *, asked: bool) -> bool:
     try:
         closed = res.gate.close(name, asked=asked)
     except DrawUnknown:
-        if _has_records_to_come(res, name):
-            res.rebuild.fence()
-            raise Unreconciled("the gate lacks a draw that is not closed") from None
+        _may_be_unknown(res, name)
         return False
     if closed is None:
         return False
@@ -38,13 +37,18 @@ def close_in_gate(res: Resources, name: str, *, asked: bool) -> bool:
     return True
 
 
-def _has_records_to_come(res: Resources, name: str) -> bool:
-    """Whether something of the draw has been persisted, and its close marker has not."""
+def _may_be_unknown(res: Resources, name: str) -> None:
+    """Raises Unreconciled if the gate must hold the draw: it has a journal whose close marker is not persisted."""
     with res.sessions() as session:
         draw = draw_by_name(session, name)
         position = session.get(Position, draw.id) if draw is not None else None
-        begun = position is not None and (position.serial, position.sub) > (0, 0)
-        return begun and draw is not None and session.get(Closing, draw.id) is None
+        if position is None or session.get(Closing, position.draw_id) is not None:
+            return
+        begun = (position.serial, position.sub) > (0, 0)
+    if not begun and res.journal.last([name])[name] is None:
+        return
+    res.rebuild.fence()
+    raise Unreconciled("the gate lacks a draw that has sold")
 
 
 # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,10 +154,20 @@ def complete_intents(res: Resources, name: str) -> int:
         try:
             applied = _apply(res, name, intent, generation)
         except DrawUnknown:
-            continue
+            _may_be_unknown(res, name)
+            applied = None
+        if applied is None and _is_over(res, name):
+            applied = intent.kind == "close"
         if applied is not None:
             done += _post(res, intent, generation, applied=applied)
     return done
+
+
+def _is_over(res: Resources, name: str) -> bool:
+    """Whether the draw is closed for good by the database alone: a gate that has forgotten it has no answer to give."""
+    with res.sessions() as session:
+        draw = draw_by_name(session, name)
+        return draw is not None and (draw.status not in LIVE or session.get(Closing, draw.id) is not None)
 
 
 def _apply(res: Resources, name: str, intent: Intent, generation: int | None) -> bool | None:
@@ -189,8 +203,9 @@ def _post_change(session: Session, draw: Draw, intent: Intent, *, applied: bool)
     outcome = CutoffPassed.code
     if applied:
         outcome = "done"
-        live = Draw.id == draw.id, Draw.status.in_(("open", "closed"))
-        if session.execute(update(Draw).where(*live).values(change.values).returning(Draw.id)).first():
+        # Limits were in force while it sold, whatever became of it; its times are not moved once it is sealed.
+        if intent.kind == "limits" or draw.status in ("open", "closed"):
+            session.execute(update(Draw).where(Draw.id == draw.id).values(change.values))
             session.add_all(change.rows)
     after = {**intent.payload, "intent": str(intent.id), "asked_by": intent.asked_by}
     record(session, change.action, f"draw:{draw.name}", change.before, after, outcome=outcome)

@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 from actions.approvals import keep_request, waiting_request
 from actions.audit import record
 from actions.claims import drop_pending
+from actions.pages import cursor_after, place_of
 from actions.resources import Resources
-from actions.results import UNSEALED, check_number, settle_on
+from actions.results import check_draw, check_number, confirmed_version, settle_on
 from actions.stored_tickets import claim_until
 from models import settlement
 from models.draws import Draw, draw_by_name, lock_draw
-from models.settlement import Result
-from rules.errors import Invalid, NoSuchDraw, NotSealed, NotSettled, NumbersDiffer, OtherDraw, WrongState
+from rules.errors import Invalid, NoSuchDraw, NotSettled, NumbersDiffer, WrongState
 from rules.tickets import ticket_number
 
 CORRECTION = "correction"
@@ -54,7 +54,9 @@ def confirm(
     """
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        version = _confirmed_version(session, draw, actor_id, number, date, time)
+        # The first version is no correction.
+        made_before = max(2, draw.result_version)
+        version = confirmed_version(session, draw, made_before, actor_id, number, date, time)
         if version is None:
             _check(res, session, draw, number, date, time)
             entry = waiting_request(session, draw.name, CORRECTION, actor_id)
@@ -80,8 +82,8 @@ def paid_in_error(res: Resources, name: str, limit: int, cursor: str | None) -> 
             raise NoSuchDraw
         if draw.status != "settled":
             raise NotSettled("The draw is not settled.")
-        before = _serial(cursor)
-        rows = settlement.paid_in_error(session, draw.id, draw.date, draw.result_version, limit + 1, before)
+        last = place_of(cursor)
+        rows = settlement.paid_in_error(session, draw.id, draw.date, draw.result_version, limit + 1, last)
     items = [
         {
             "number": ticket_number(name, row.serial),
@@ -92,36 +94,15 @@ def paid_in_error(res: Resources, name: str, limit: int, cursor: str | None) -> 
         }
         for row in rows[:limit]
     ]
-    return {"items": items, "next": str(rows[limit - 1].serial) if len(rows) > limit else None}
+    return {"items": items, "next": cursor_after(rows, limit, lambda row: row.serial)}
 
 
 def _check(res: Resources, session: Session, draw: Draw, number: str, date: Date, time: Time) -> None:
     """Whether this draw's result can be corrected to this number now."""
-    if draw.status in UNSEALED:
-        raise NotSealed
-    if draw.status not in CORRECTABLE:
-        raise WrongState(f"The draw is {draw.status}, without a result.")
-    if (date, time) != (draw.date, draw.time):
-        raise OtherDraw
+    check_draw(draw, CORRECTABLE, date, time)
     over = res.clock.now() >= claim_until(res, draw)
     if over or draw.expired_at is not None or settlement.anything_expired(session, draw.id):
         raise WrongState("The time to claim prizes of this draw is over.")
     check_number(draw, number)
     if number == draw.result:
         raise Invalid(errors=[{"path": "number", "message": "this is the draw's result already"}])
-
-
-def _confirmed_version(session: Session, draw: Draw, actor_id: int, number: str, date: Date, time: Time) -> int | None:
-    """The current version if this very call made it before: its answer was lost on the way."""
-    result = session.get(Result, (draw.id, draw.result_version)) if draw.result_version > 1 else None
-    if result is None or (draw.date, draw.time) != (date, time):
-        return None
-    return result.version if (result.confirmed_by, result.number) == (actor_id, number) else None
-
-
-def _serial(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
-        raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}])
-    return int(cursor)

@@ -14,12 +14,10 @@ from actions.subtree import acting, changeable
 from models import ledger
 from models.people import User, Wallet, add_to_balances, lock_wallets, loosen, mark_applied, waiting_outbox
 from rules.errors import Forbidden, InsufficientCredit, IntakeUnavailable, NotFound
-from rules.rights import Role
+from rules.rights import ADMINISTRATORS, Role
 
 CORRECTION = "correction"
 KINDS = ("load", "remittance", "shortage", CORRECTION)
-# A credit limit, and a correction, is the house's money: from anybody else it would be made out of nothing.
-OF_THE_HOUSE = frozenset({Role.SUPERADMIN, Role.ADMIN})
 
 _log = structlog.get_logger()
 
@@ -64,7 +62,7 @@ def counterpart(actor: User, kind: str, amount: int) -> tuple[dict[int, int], di
 
     Raises Forbidden: a correction that is not an administrator's.
     """
-    if Role(actor.role) in OF_THE_HOUSE:
+    if Role(actor.role) in ADMINISTRATORS:
         return {}, {"corrections" if kind == CORRECTION else "cash": -amount}
     if kind == CORRECTION:
         raise Forbidden("Only administrators correct a wallet.")

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from actions import closing
 from actions.audit import record
 from actions.opening import open_in_database, open_in_gate
+from actions.pages import not_a_cursor
 from actions.resources import Resources
 from models.draws import CancelledDate, Draw, Game, Intent, draw_by_name, lock_draw
 from rules.draws import default_times, draw_name
@@ -110,15 +111,15 @@ def _complete(res: Resources, name: str, intent_id: str | None) -> None:
 def resume(res: Resources, name: str) -> str | None:
     """Lets a draw go on that a difference had stopped; gives the difference. Raises NoSuchDraw.
 
-    The gate's own flag goes with the generation: the next reconcile makes the draw anew from the mended database.
+    The gate's own flag goes with the generation: the next reconcile makes the draw anew from the mended database. That
+    is done also where nothing is stopped any more: an earlier call may have died before it.
     """
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
         reason, draw.stopped = draw.stopped, None
         if reason is not None:
             record(session, "draw.resume", f"draw:{name}", {"stopped": reason}, {"stopped": None})
-    if reason is not None:
-        res.rebuild.fence()
+    res.rebuild.fence()
     return reason
 
 
@@ -164,7 +165,7 @@ def _parsed(cursor: str) -> tuple[int, datetime, int]:
             raise ValueError("no such place")
         return place[0], datetime.fromtimestamp(float(at)).astimezone(), place[1]
     except (ValueError, OverflowError, OSError) as error:
-        raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}]) from error
+        raise not_a_cursor() from error
 
 
 def _bodies(res: Resources, session: Session, draws: Sequence[Draw]) -> list[dict[str, Any]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import func
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from actions.audit import record
@@ -17,10 +17,10 @@ from models.claims import (
     expired_old_winners,
     lock_payouts,
     pending_numbers,
-    prizes_by_serial,
 )
 from models.draws import Draw, lock_draw
 from models.ledger import post
+from models.settlement import prizes_of
 from rules.claims import due
 from rules.tickets import ticket_number
 
@@ -30,7 +30,7 @@ OLD_WINNERS_MAX = 1_000  # in one transaction
 def draws_over(res: Resources) -> Sequence[str]:
     """Names of the settled draws whose prizes cannot be claimed any more and are not all dealt with."""
     with res.sessions() as session:
-        return draws_to_expire(session, res.clock.now() - timedelta(days=res.settings.claim_days))
+        return draws_to_expire(session, _now(res, session) - timedelta(days=res.settings.claim_days))
 
 
 def expire_draw(res: Resources, name: str) -> int:
@@ -41,9 +41,9 @@ def expire_draw(res: Resources, name: str) -> int:
     """
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        if draw.status != "settled" or draw.expired_at is not None or res.clock.now() < claim_until(res, draw):
+        if draw.status != "settled" or draw.expired_at is not None or _now(res, session) < claim_until(res, draw):
             return 0
-        prizes = prizes_by_serial(session, draw.id, draw.result_version)
+        prizes = prizes_of(session, draw.id, draw.result_version)
         places = [(ticket_number(draw.name, serial), draw.id, serial) for serial in sorted(prizes)]
         payouts = lock_payouts(session, places)
         by_number = {number: prizes[serial] for number, _, serial in places}
@@ -58,12 +58,17 @@ def expire_draw(res: Resources, name: str) -> int:
 def expire_old_winners(res: Resources) -> int:
     """The same for up to OLD_WINNERS_MAX winners of an older system; how many centavos."""
     with res.sessions.begin() as session:
-        found = expired_old_winners(session, res.clock.now(), OLD_WINNERS_MAX)
+        found = expired_old_winners(session, _now(res, session), OLD_WINNERS_MAX)
         payouts = lock_payouts(session, [(winner.number, None, None) for winner in found])
         expired, _ = _expire(session, payouts, {winner.number: winner.prize for winner in found})
         if expired:
             _book(session, expired, "old_winners", None)
     return expired
+
+
+def _now(res: Resources, session: Session) -> datetime:
+    """The slower of this machine's clock and the database's: one may run ahead, and what expires is gone for good."""
+    return min(res.clock.now(), session.execute(select(func.now())).scalar_one())
 
 
 def _expire(session: Session, payouts: Sequence[Payout], prizes: Mapping[str, int]) -> tuple[int, int]:

@@ -11,10 +11,10 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, sessionmaker
 
-from actions.approvals import keep_request
+from actions.approvals import keep_request, request_that_waits
 from actions.audit import record
 from actions.resources import Resources
-from models.draws import CancelledDate, Draw, Game, PendingApproval
+from models.draws import CancelledDate, Draw, Game
 from models.people import User
 from rules.draws import SCHEDULE_TIMES
 from rules.errors import ContentsDiffer, Forbidden, Invalid, NotFound
@@ -64,7 +64,7 @@ def change(res: Resources, actor_id: int, code: str, wanted: Mapping[str, Any]) 
         if game is None:
             raise NotFound
         cancelled = _cancelled(session, code)
-        waiting = session.get(PendingApproval, (code, GAME))
+        waiting = request_that_waits(session, code, GAME)
         agreed = waiting is not None and waiting.asked_by != actor_id and waiting.content == content
         if waiting is None and _holds(game, cancelled, content):
             return OK, _body(game, cancelled)

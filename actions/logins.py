@@ -10,6 +10,8 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from actions.audit import record
+from actions.ended_logins import push_end_of, push_ended
+from actions.pages import not_a_cursor
 from actions.passwords import (
     ONE_TIME_HOURS,
     check_password,
@@ -24,24 +26,19 @@ from actions.resources import Resources
 from actions.subtree import acting, reachable
 from actions.totp import take_code
 from actions.users import USERNAME
-from models.gate_state import share_generation
 from models.logins import (
     Login,
     Standing,
-    delete_logins,
     end_logins,
     knows_device,
     live_logins,
     live_standing,
     lock_login,
-    mark_told,
-    untold_logins,
 )
 from models.people import User, lock_users, suspended_among, user_by_name
 from rules.errors import (
     BadCredentials,
     Forbidden,
-    IntakeUnavailable,
     Invalid,
     NotFound,
     TokenReused,
@@ -53,11 +50,6 @@ from runtime.origin import origin, set_origin
 
 # A terminal that lost our answer sends the spent token again: for so long it gets that answer again.
 SPENT_AGAIN_S = 10
-# Sessions that were over so long ago are deleted.
-KEPT_DAYS = 90
-# The gate remembers an ended session longer than any access token of it can live.
-TOLD_MARGIN_S = 60
-_TOLD_MAX = 1_000
 
 _CURSOR = re.compile(r"\A([0-9]{1,17})\.([0-9a-f-]{36})\Z")
 
@@ -182,12 +174,17 @@ def refresh(res: Resources, user_id: int, login_id: str, number: int, kid: str) 
 
 
 def log_out(res: Resources, user_id: int, login_id: str) -> None:
-    """Ends one's own session. Raises TokenRevoked (it has ended already)."""
+    """Ends one's own session. Raises TokenRevoked (it has ended already).
+
+    IntakeUnavailable: an agent's session has ended, but the gate has still to be told, which the same call
+    again or a sweep does; until then it may sell.
+    """
     with res.sessions.begin() as session:
         if not end_logins(session, user_id, "logout", only=_uuid(login_id)):
             raise TokenRevoked
         record(session, "logout", f"user:{user_id}", None, {"session": login_id})
-    push_ended(res)
+        role = Role(session.get_one(User, user_id).role)
+    push_end_of(res, role, _uuid(login_id))
 
 
 def check(res: Resources, user_id: int, login_id: str) -> Standing:
@@ -203,7 +200,10 @@ def check(res: Resources, user_id: int, login_id: str) -> Standing:
 
 
 def step_up(res: Resources, user_id: int, login_id: str, password: str | None, otp: str | None) -> Opened:
-    """Proves once more who is there, by password or one-time code. Raises WrongPassword, TokenRevoked."""
+    """Proves once more who is there, by password or one-time code. Raises WrongPassword, TokenRevoked.
+
+    `rotated_at` is the instant of the proof, at which the session was live.
+    """
     if password is not None:
         kept, _ = _password_of(res, user_id)
         if not matches(kept, password):
@@ -217,7 +217,7 @@ def step_up(res: Resources, user_id: int, login_id: str, password: str | None, o
         if password is None and (user.totp_confirmed_at is None or not _takes(res, user, otp, now)):
             raise WrongPassword
         record(session, "step_up", f"user:{user_id}", None, {"session": login_id})
-        return _opened(user, login)
+        return _opened(user, login)._replace(rotated_at=now)
 
 
 def _takes(res: Resources, user: User, otp: str | None, now: datetime) -> bool:
@@ -225,7 +225,10 @@ def _takes(res: Resources, user: User, otp: str | None, now: datetime) -> bool:
 
 
 def change_password(res: Resources, user_id: int, login_id: str, current: str, new: str) -> None:
-    """Another password for oneself; all other sessions end. Raises WrongPassword, Invalid, TokenRevoked."""
+    """Another password for oneself; all other sessions end. Raises WrongPassword, Invalid, TokenRevoked.
+
+    Where the gate cannot be told at once, a sweep tells it: until then an agent's other sessions may sell.
+    """
     kept, username = _password_of(res, user_id)
     if not matches(kept, current):
         raise WrongPassword
@@ -268,7 +271,11 @@ def sessions_page(
 
 
 def end_session(res: Resources, actor_id: int, user_id: int, login_id: str) -> None:
-    """Ends a session of one's own, or of somebody below; once more changes nothing. Raises NotFound, Forbidden."""
+    """Ends a session of one's own, or of somebody below; once more changes nothing. Raises NotFound, Forbidden.
+
+    IntakeUnavailable: an agent's session has ended, but the gate has still to be told, which the same call again or a
+    sweep does; until then it may sell.
+    """
     with res.sessions.begin() as session:
         actor = acting(session, actor_id)
         user = reachable(session, actor, user_id)
@@ -282,40 +289,8 @@ def end_session(res: Resources, actor_id: int, user_id: int, login_id: str) -> N
             raise NotFound
         if end_logins(session, user.id, f"ended by user {actor.id}", only=login.id):
             record(session, "session.end", f"user:{user.id}", _named(login), None)
-    push_ended(res)
-
-
-def tell_gate(res: Resources) -> int:
-    """Tells the gate which sessions ended since it last heard; how many. Safe to repeat.
-
-    Raises IntakeUnavailable: what is left is told by the next call.
-    """
-    with res.sessions() as session:
-        ended = untold_logins(session, _TOLD_MAX)
-    if not ended:
-        return 0
-    generation = res.gate.identity.generation if res.gate.identity else None
-    res.gate.end_sessions(ended, res.settings.access_token_minutes * 60 + TOLD_MARGIN_S)
-    with res.sessions.begin() as session:
-        # A rebuild that has begun may have read the sessions before these ended: then the new gate must be told.
-        if share_generation(session) != generation:
-            return 0
-        mark_told(session, ended)
-    return len(ended)
-
-
-def push_ended(res: Resources) -> None:
-    """Tells the gate at once, after a commit that ended sessions; if it is away, the sweep tells it."""
-    try:
-        tell_gate(res)
-    except IntakeUnavailable:
-        return
-
-
-def forget_old(res: Resources) -> int:
-    """Deletes sessions that were over 90 days ago; how many. Safe to repeat."""
-    with res.sessions.begin() as session:
-        return delete_logins(session, res.clock.now() - timedelta(days=KEPT_DAYS))
+        role, ended = Role(user.role), login.id
+    push_end_of(res, role, ended)
 
 
 def _opened(user: User, login: Login) -> Opened:
@@ -369,4 +344,4 @@ def _parse_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
         instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(found[1]))
         return instant, UUID(found[2])
     except (ValueError, OverflowError) as error:
-        raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}]) from error
+        raise not_a_cursor() from error

@@ -25,7 +25,7 @@ from models.audit import AuditRow
 from models.base import Base
 from models.claims import OldWinner
 from models.ledger import Account
-from models.people import CommissionRate, User, Wallet, loosen, share_users, suspended_among
+from models.people import CommissionRate, User, Wallet, commissions_over, loosen, share_users, suspended_among
 from rules.rights import Role
 from rules.tickets import old_code_digest
 from runtime.origin import origin
@@ -93,6 +93,8 @@ def _attempt(res: Resources, files: OldFiles, commit: bool) -> Outcome:
             return Outcome(findings)
         outcome = Outcome(committed=commit)
         newcomers = _add_people(session, files, named, here)
+        if findings := _commissions_over(res, session, files, named, newcomers):
+            return Outcome(findings)
         _add_what_they_have(session, newcomers, outcome)
         ids = {name: standing.id for name, standing in here.items()}
         ids |= {str(newcomer.row.cells["username"]): newcomer.id for newcomer in newcomers}
@@ -155,6 +157,19 @@ def _add_people(
             role = Role(str(row.cells["role"]))
             newcomers.append(_Newcomer(user_id, row, role, ancestors, bp, limit, balances.get(name, 0)))
     return newcomers
+
+
+def _commissions_over(
+    res: Resources, session: Session, files: OldFiles, named: Mapping[str, Row], newcomers: Collection[_Newcomer]
+) -> list[Finding]:
+    """Where the newcomers' rates, with those of the coordinators above them, are more than a sale may earn."""
+    if files.users is None or not newcomers:
+        return []
+    most = res.settings.commission_bp_max
+    for username, total in commissions_over(session, [new.id for new in newcomers], most, below=False):
+        message = f"a sale of {username} would earn {total} with all above; at most {most}"
+        files.users.find(named[username].line, "commission_bp", message)
+    return sorted(files.users.findings)
 
 
 def _user_values(row: Row, ancestors: list[int]) -> dict[str, object]:

@@ -90,7 +90,7 @@ def give_one_time_password(session: Session, user: User) -> str:
     """A new password for somebody below, in the caller's transaction; the user's row must be locked.
 
     It is good for 24 hours and only for choosing another one; every session of the user ends, and his one-time codes
-    are off: whoever lost his phone sets them up again. After the commit call `logins.push_ended`.
+    are off: whoever lost his phone sets them up again. After the commit call `ended_logins.push_ended`.
     """
     password = new_password()
     before = {"totp": user.totp_confirmed_at is not None}

@@ -8,7 +8,7 @@ from models import ledger
 from models.claims import Payout
 from models.draws import Draw
 from models.people import User, add_to_balances, lock_wallets, loosen
-from rules.rights import Role
+from rules.rights import ADMINISTRATORS, Role
 
 
 def pay(session: Session, draw: Draw | None, payout: Payout, claimer: User, amount: int, tax: int, made_by: int) -> int:
@@ -20,7 +20,7 @@ def pay(session: Session, draw: Draw | None, payout: Payout, claimer: User, amou
     net = amount - tax
     wallets: dict[int, int] = {}
     house = {"prizes_owed": -amount, "tax_withheld": tax}
-    if claimer.role in (Role.SUPERADMIN, Role.ADMIN):
+    if Role(claimer.role) in ADMINISTRATORS:
         house["cash"] = net
     else:
         wallets[claimer.id] = net

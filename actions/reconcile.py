@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from actions.ended_logins import remembered_s
 from actions.journal_copy import count_stored, stored_ids, stored_records
 from actions.opening import gate_fields, number_limits
 from actions.resources import Resources
@@ -31,12 +32,11 @@ from models.gate_state import GateState, gate_state
 from models.logins import Login
 from models.people import Wallet, suspended_agents
 from models.tickets import Closing, Ticket, exposure_of, waiting_dead_letters
+from rules.draws import LIVE
 from rules.tickets import Line
 
 GAP_SERIALS = 1_000  # far more than a server can have promised and lost in its last second
-LIVE = ("open", "closed", "voiding")  # draws whose journal is not in a seal yet
 TOUCH_RECORDS = 10_000
-ENDED_MARGIN_S = 60  # clocks of the processes that made the tokens
 
 _log = structlog.get_logger()
 
@@ -67,7 +67,9 @@ def reconcile(res: Resources) -> bool:
         if server == _identity(state):
             adopted, rebuilt = server, False  # another process was faster
         else:
-            state.generation += 1
+            # A database that was restored has forgotten generations, and what the gate remembers of one must not be
+            # taken for another's.
+            state.generation = max(state.generation, res.rebuild.highest_generation()) + 1
             mark = res.rebuild.fence()
             _rebuild(res, session, Evidence(witnessed, silent))
             state.run_id, state.replid, state.reconciled_at = server.run_id, server.replid, func.now()
@@ -105,7 +107,7 @@ def _rebuild(res: Resources, session: Session, evidence: Evidence) -> None:
         (w.user_id, w.balance + w.credit_limit - spent.get(w.user_id, 0), w.outbox_seq, w.user_id in suspended)
         for w in wallets
     )
-    lifetime_s = res.settings.access_token_minutes * 60 + ENDED_MARGIN_S
+    lifetime_s = remembered_s(res)
     ended = select(Login.id).where(Login.ended_at > func.now() - timedelta(seconds=lifetime_s))
     res.rebuild.write_ended(map(str, session.scalars(ended)), lifetime_s)
     _log.warning("gate_rebuilt", draws=len(rows), wallets=len(wallets), silent_slots=evidence.silent)

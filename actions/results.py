@@ -15,6 +15,7 @@ from actions.audit import record
 from actions.resources import Resources
 from models.draws import Draw, PendingApproval, advance, draw_by_name, lock_draw
 from models.settlement import Result, SettlementStep, steps_of, totals_of_winners
+from rules.draws import UNSEALED
 from rules.errors import Invalid, NoSuchDraw, NotSealed, NumbersDiffer, OtherDraw, TooEarly, WrongState
 from rules.games import GAMES, is_outcome
 
@@ -22,8 +23,6 @@ RESULT = "result"
 
 # What settling a version of the result consists of, in order; tasks/settle.py does it.
 STEPS = ("winners", "prizes", "commissions", "report")
-
-UNSEALED = ("scheduled", "open", "closed")
 
 
 def enter(res: Resources, actor_id: int, name: str, number: str, date: Date, time: Time) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def confirm(res: Resources, actor_id: int, name: str, number: str, date: Date, t
     """
     with res.sessions.begin() as session:
         draw = lock_draw(session, name)
-        version = _confirmed_version(session, draw, actor_id, number, date, time)
+        version = confirmed_version(session, draw, 1, actor_id, number, date, time)
         if version is None:
             _check(res, draw, number, date, time)
             entry = waiting_request(session, draw.name, RESULT, actor_id)
@@ -97,15 +96,20 @@ def resume(res: Resources, name: str) -> dict[str, Any]:
 
 def _check(res: Resources, draw: Draw, number: str, date: Date, time: Time) -> None:
     """Whether this draw can get this result now."""
-    if draw.status in UNSEALED:
-        raise NotSealed
-    if draw.status != "sealed":
-        raise WrongState(f"The draw is {draw.status}.")
-    if (date, time) != (draw.date, draw.time):
-        raise OtherDraw
+    check_draw(draw, ("sealed",), date, time)
     if res.clock.now() < draw.draws_at:
         raise TooEarly
     check_number(draw, number)
+
+
+def check_draw(draw: Draw, expected: Sequence[str], date: Date, time: Time) -> None:
+    """Raises NotSealed, WrongState unless the draw is in one of the states, OtherDraw unless it is the one meant."""
+    if draw.status in UNSEALED:
+        raise NotSealed
+    if draw.status not in expected:
+        raise WrongState(f"The draw is {draw.status}.")
+    if (date, time) != (draw.date, draw.time):
+        raise OtherDraw
 
 
 def check_number(draw: Draw, number: str) -> None:
@@ -114,9 +118,11 @@ def check_number(draw: Draw, number: str) -> None:
         raise Invalid(errors=[{"path": "number", "message": f"a number in {draw.game} is {GAMES[draw.game].shape}"}])
 
 
-def _confirmed_version(session: Session, draw: Draw, actor_id: int, number: str, date: Date, time: Time) -> int | None:
-    """The first version, the current one, if this very call made it before: its answer was lost on the way."""
-    result = session.get(Result, (draw.id, 1)) if draw.result_version == 1 else None
+def confirmed_version(
+    session: Session, draw: Draw, version: int, actor_id: int, number: str, date: Date, time: Time
+) -> int | None:
+    """`version`, if it is the current one and this very call made it before: its answer was lost on the way."""
+    result = session.get(Result, (draw.id, version)) if draw.result_version == version else None
     if result is None or (draw.date, draw.time) != (date, time):
         return None
     return result.version if (result.confirmed_by, result.number) == (actor_id, number) else None

@@ -5,6 +5,7 @@ Only a coordinator's suspension reaches those below him; an administrator's stop
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -18,8 +19,8 @@ from actions.user_bodies import bodies
 from models.draws import Intent
 from models.gate_state import share_generation
 from models.people import User, agents_below, lock_users, suspended_among
-from rules.errors import IntakeUnavailable, LastSuperadmin
-from rules.rights import Role
+from rules.errors import Forbidden, IntakeUnavailable, LastSuperadmin
+from rules.rights import RANK, Role
 
 STANDING = "standing"
 
@@ -38,7 +39,8 @@ def suspend(res: Resources, actor_id: int, user_id: int, reason: str) -> dict[st
 
 
 def reactivate(res: Resources, actor_id: int, user_id: int) -> dict[str, Any]:
-    """Takes a suspension back; under a suspended coordinator he stays suspended with him. Raises as `suspend`."""
+    """Takes a suspension back, unless somebody above the actor made it; under a suspended coordinator he stays
+    suspended with him. Raises as `suspend`."""
     _set_status(res, actor_id, user_id, "active", None)
     tell_standing_after_commit(res)
     return _body(res, user_id)
@@ -63,17 +65,19 @@ def tell_standing(res: Resources) -> int:
     What is told is read after all that was told before: one teller at a time, and the gate takes no older number.
     Raises IntakeUnavailable.
     """
-    if not _anything_to_tell(res):
+    if not anything_to_tell(res):
         return 0
     with res.sessions.begin() as session:
-        share_generation(session)  # no rebuild between the call and the note that it was made
+        # No rebuild between the call and the note that it was made. Should the database give this transaction up
+        # meanwhile, a rebuilt gate takes nothing that was read before.
+        generation = share_generation(session)
         session.execute(text("SELECT pg_advisory_xact_lock(hashtext('standing'))"))
         intents = {row.id: row.user_id for row in session.execute(_waiting())}
         version = session.scalar(text("SELECT nextval('standing_version')"))
         assert isinstance(version, int)
         agents = agents_below(session, set(intents.values()))
         suspended = suspended_among(session, agents)
-        res.gate.set_standing([(agent, agent in suspended) for agent in agents], version)
+        res.gate.set_standing([(agent, agent in suspended) for agent in agents], version, generation=generation)
         done = update(Intent).where(Intent.id.in_(intents), Intent.status == "asked")
         session.execute(done.values(status="posted", done_at=func.now()))
     return len(intents)
@@ -84,9 +88,13 @@ def _waiting() -> Any:
     return waiting.order_by(Intent.asked_at)
 
 
-def _anything_to_tell(res: Resources) -> bool:
+def anything_to_tell(res: Resources, waited: timedelta | None = None) -> bool:
+    """Whether anything is to be told to the gate; `waited`: that has waited for longer."""
+    query = _waiting().limit(1)
+    if waited is not None:
+        query = query.where(Intent.asked_at < func.now() - waited)
     with res.sessions() as session:
-        return session.execute(_waiting().limit(1)).first() is not None
+        return session.execute(query).first() is not None
 
 
 def _set_status(res: Resources, actor_id: int, user_id: int, status: str, reason: str | None) -> None:
@@ -95,6 +103,7 @@ def _set_status(res: Resources, actor_id: int, user_id: int, status: str, reason
         before, user.status = user.status, status
         if before == status:
             return
+        user.suspended_by = actor_id if status == "suspended" else None
         why = {"status": status, **({"reason": reason} if reason is not None else {})}
         ask_to_tell(session, user.id, actor_id, why)
         action = "user.suspend" if status == "suspended" else "user.reactivate"
@@ -113,7 +122,17 @@ def _locked(session: Session, actor_id: int, user_id: int, status: str) -> User:
         others = [other for other in locked.values() if other.id != user.id and other.status == "active"]
         if user.status == "active" and not others:
             raise LastSuperadmin
+    if status == "active" and user.suspended_by is not None:
+        _must_not_stand_below(actor, session.get_one(User, user.suspended_by))
     return changeable(session, actor, user_id)
+
+
+def _must_not_stand_below(actor: User, suspender: User) -> None:
+    """Raises Forbidden: what somebody higher has suspended, somebody lower does not lift."""
+    if actor.role == Role.SUPERADMIN:
+        return
+    if suspender.id in actor.ancestors or RANK[Role(suspender.role)] > RANK[Role(actor.role)]:
+        raise Forbidden("Somebody above you has suspended this user.")
 
 
 def _body(res: Resources, user_id: int) -> dict[str, Any]:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date as Date
 from datetime import datetime, time, timedelta
 from typing import Any
 
+from actions.pages import cursor_after, place_of
 from actions.resources import Resources
 from actions.subtree import acting, reachable
 from models.statements import WalletEntry, branch_sums, wallet_page
 from rules.draws import MANILA
-from rules.errors import Invalid
-
-_CURSOR = re.compile(r"\A[0-9]{1,18}\Z")
 
 
 def ledger_page(res: Resources, actor_id: int, user_id: int, limit: int, cursor: str | None) -> dict[str, Any]:
     """{"items", "next"}: the entries of the user's own wallet, newest first. Raises NotFound, Invalid (cursor)."""
-    if cursor is not None and not _CURSOR.match(cursor):
-        raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}])
-    before = None if cursor is None else int(cursor)
+    last = place_of(cursor)
     with res.sessions() as session:
         user = reachable(session, acting(session, actor_id), user_id)
-        rows = wallet_page(session, user.id, limit + 1, before)
+        rows = wallet_page(session, user.id, limit + 1, last)
     return {
         "items": [_item(row) for row in rows[:limit]],
-        "next": str(rows[limit - 1].entry.id) if len(rows) > limit else None,
+        "next": cursor_after(rows, limit, lambda row: row.entry.id),
     }
 
 

@@ -17,8 +17,6 @@ from models.tickets import Void, lines_of
 from rules.claims import claim_status
 from rules.tickets import Line, Ticket
 
-UNSEALED = ("scheduled", "open", "closed")
-
 
 def as_tickets(session: Session, draws: dict[int, Draw], rows: Sequence[StoredTicket]) -> list[Ticket]:
     """The stored rows as the rules know them, in their order."""

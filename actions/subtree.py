@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from models.base import BIGINT_MAX
 from models.people import User, subtree_user, suspended_among
 from rules.errors import Forbidden, NotFound, TokenRevoked
 from rules.rights import Role, may_create
-
-_ID_MAX = 2**63 - 1  # a bigint; no user has a higher id
 
 
 def acting(session: Session, user_id: int) -> User:
@@ -21,7 +20,7 @@ def acting(session: Session, user_id: int) -> User:
 
 def reachable(session: Session, actor: User, user_id: int) -> User:
     """A user at or below the actor. Raises NotFound, for one elsewhere as for none."""
-    user = subtree_user(session, actor, user_id) if 0 < user_id <= _ID_MAX else None
+    user = subtree_user(session, actor, user_id) if 0 < user_id <= BIGINT_MAX else None
     if user is None:
         raise NotFound
     return user

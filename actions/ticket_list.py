@@ -11,15 +11,17 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from actions.pages import not_a_cursor
 from actions.resources import Resources
 from actions.stored_tickets import as_tickets, statuses, voided_serials
 from actions.subtree import acting
 from actions.tickets import shown
+from models.base import BIGINT_MAX
 from models.draws import Draw, draw_by_name
 from models.people import subtree_user
 from models.tickets import Cursor, TicketFilter, tickets_page
 from models.tickets import Ticket as StoredTicket
-from rules.errors import Invalid, NoSuchDraw, NotFound
+from rules.errors import NoSuchDraw, NotFound
 from rules.tickets import Ticket
 
 READ_PER_ITEM = 4  # rows read for each item wanted, where the status can only be told after reading
@@ -93,8 +95,8 @@ def _parsed(cursor: str | None) -> Cursor | None:
         if found is None:
             raise ValueError("no cursor")
         place = (int(found[2]), int(found[3]))
-        if not (place[0] < 2**31 and place[1] < 2**63):
+        if not (place[0] < 2**31 and place[1] <= BIGINT_MAX):
             raise ValueError("no such place")
         return datetime.fromtimestamp(float(found[1])).astimezone(), *place
     except (ValueError, OverflowError, OSError) as error:
-        raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}]) from error
+        raise not_a_cursor() from error

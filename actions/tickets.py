@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from actions.receipts import receipt, ticket_of
 from actions.resources import Resources
-from actions.stored_tickets import UNSEALED, as_tickets, statuses, voided_serials
+from actions.stored_tickets import as_tickets, statuses, voided_serials
 from actions.subtree import acting
 from intake.gate import Held
 from intake.gate_errors import DrawUnknown, Unreconciled
@@ -18,8 +20,13 @@ from models.draws import Position as PositionRow
 from models.people import subtree_user
 from models.tickets import Ticket as StoredTicket
 from models.tickets import ticket_by_id, ticket_by_serial, voids_of_id
+from rules.draws import LIVE, UNSEALED
 from rules.errors import IdCancelled, IntakeUnavailable, NoSuchDraw, NotFound
 from rules.tickets import Ticket, parse_number
+from runtime.in_time import InTime
+
+# What the gate knows of a ticket is answered without the database, too, and while that hangs.
+_ask_database = InTime(seconds=1.0, at_once=4)
 
 
 class Found(NamedTuple):
@@ -31,17 +38,24 @@ class Found(NamedTuple):
     cancelled: bool = False
 
 
-def find_by_id(res: Resources, draw: str, ticket_id: str) -> Found | None:
-    """The ticket with that id (32 hex digits). Raises NoSuchDraw, IdCancelled (never sold), IntakeUnavailable."""
+def find_by_id(res: Resources, draw: str, ticket_id: str, *, settled: bool = True) -> Found | None:
+    """The ticket with that id (32 hex digits). Raises NoSuchDraw, IdCancelled (never sold), IntakeUnavailable.
+
+    `settled`: the status says what became of the draw, too, if the database tells that in time. Without it nothing is
+    asked there about a ticket that the gate holds.
+    """
     try:
         held = res.gate.find_id(draw, ticket_id)
     except DrawUnknown:
         return _stored_by_id(res, draw, ticket_id)
-    return None if held is None else _from_gate(res, draw, held)
+    return None if held is None else _from_gate(res, draw, held, settled=settled)
 
 
-def find_by_number(res: Resources, number: str) -> Found | None:
-    """The ticket with that number, typed by a person; None if there is none. Raises IntakeUnavailable."""
+def find_by_number(res: Resources, number: str, *, settled: bool = True) -> Found | None:
+    """The ticket with that number, typed by a person; None if there is none. `settled` as for `find_by_id`.
+
+    Raises IntakeUnavailable.
+    """
     parsed = parse_number(number)
     if parsed is None:
         return None
@@ -50,7 +64,7 @@ def find_by_number(res: Resources, number: str) -> Found | None:
         held = res.gate.find_serial(draw, serial)
     except DrawUnknown:
         return _stored_by_serial(res, draw, serial)
-    return None if held is None else _from_gate(res, draw, held)
+    return None if held is None else _from_gate(res, draw, held, settled=settled)
 
 
 def by_id(res: Resources, agent_id: int, draw: str, ticket_id: str) -> dict[str, Any]:
@@ -84,18 +98,23 @@ def shown(res: Resources, actor_id: int, ticket: Ticket, status: str) -> dict[st
     return body
 
 
-def _from_gate(res: Resources, draw: str, held: Held) -> Found:
+def _from_gate(res: Resources, draw: str, held: Held, *, settled: bool) -> Found:
     """The gate knows sold and voided; what became of the draw since stands in the database, if that can be asked."""
     status = "voided" if held.state else "accepted"
-    try:
-        with res.sessions() as session:
-            row = draw_by_name(session, draw)
-            if row is not None and row.status not in UNSEALED:
-                voided = {held.serial} if held.state else set()
-                status = statuses(res, session, row, [held.serial], voided)[held.serial]
-    except OperationalError:
-        pass  # without the database nothing has been settled since we could last look
+    if settled:
+        # Without the database nothing has been settled since we could last look.
+        with suppress(OperationalError, InterfaceError, PoolTimeout, TimeoutError):
+            status = _ask_database(lambda: _status_since(res, draw, held)) or status
     return Found(ticket_of(draw, held), status, held, held.state == "c")
+
+
+def _status_since(res: Resources, draw: str, held: Held) -> str | None:
+    """The status of a ticket whose draw is sealed or void; None: it is not."""
+    with res.sessions() as session:
+        row = draw_by_name(session, draw)
+        if row is None or row.status in UNSEALED:
+            return None
+        return statuses(res, session, row, [held.serial], {held.serial} if held.state else set())[held.serial]
 
 
 def _stored_by_id(res: Resources, draw: str, ticket_id: str) -> Found | None:
@@ -129,7 +148,7 @@ def _archived_draw(res: Resources, session: Session, name: str) -> Draw:
     row = draw_by_name(session, name)
     if row is None:
         raise NoSuchDraw
-    if row.status in ("open", "closed", "voiding") and row.opened_at is not None:
+    if row.status in LIVE and row.opened_at is not None:
         position = session.get(PositionRow, row.id)
         if position is not None and (position.serial, position.sub) > (0, 0):
             res.rebuild.fence()

@@ -21,7 +21,7 @@ from intake.gate_errors import Unreconciled
 from models.draws import Intent
 from models.gate_state import share_generation
 from rules.errors import InsufficientCredit
-from runtime.origin import SYSTEM, Origin, origin, set_origin
+from runtime.origin import Origin, origin, set_origin
 
 DEBIT, CREDIT_LIMIT = "debit", "credit_limit"
 _ACTIONS = {DEBIT: "credit.debit", CREDIT_LIMIT: "user.change"}
@@ -65,10 +65,10 @@ def settle(res: Resources, intent_id: uuid.UUID, book: Book) -> Intent:
         intent = session.get_one(Intent, intent_id, with_for_update=True, populate_existing=True)
         if intent.status != "asked":
             return intent
-        alone = origin() == SYSTEM
+        by_another = origin().actor_id != intent.asked_by
         with _as_asked(intent):
             book(session, intent, None if applied else available)
-            if alone and not applied:  # there is no caller whose refusal would be written down
+            if by_another and not applied:  # the asker's own call is refused, and that is written down
                 about = {"amount": intent.payload["amount"]}
                 outcome = InsufficientCredit.code
                 record(session, _ACTIONS[intent.kind], f"user:{intent.user_id}", None, about, outcome=outcome)

@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 from actions import credit_limits
 from actions.audit import record
 from actions.credit import push_after_commit
-from actions.logins import push_ended
+from actions.ended_logins import push_ended
 from actions.passwords import give_one_time_password
 from actions.resources import Resources
 from actions.standing import ask_to_tell, tell_standing_after_commit
 from actions.subtree import acting, changeable, reachable
 from actions.user_bodies import bodies
-from actions.users import may_give_limit, parent_for
+from actions.users import check_commission, may_give_limit, parent_for
 from models.people import CommissionRate, User, lock_users
 from rules.errors import Forbidden, InsufficientCredit, IntakeUnavailable, Invalid
 from rules.rights import Role
@@ -68,13 +68,13 @@ def _change(res: Resources, actor_id: int, user_id: int, data: Mapping[str, Any]
         by = credit_limits.lowers(session, user, data["credit_limit"]) if "credit_limit" in data else 0
         intent_id = credit_limits.ask_to_lower(session, actor.id, user, by) if by else None
         if intent_id is None:
-            _apply(session, actor, user, data)
+            _apply(res, session, actor, user, data)
     if intent_id is not None:
         credit_limits.settle_lowered(res, intent_id)
         rest = {name: value for name, value in data.items() if name != "credit_limit"}
         with res.sessions.begin() as session:
             actor, user = _checked(session, actor_id, user_id, rest)
-            _apply(session, actor, user, rest)
+            _apply(res, session, actor, user, rest)
     if data.get("credit_limit"):
         push_after_commit(res, user_id)
     if "parent_id" in data:
@@ -102,7 +102,7 @@ def _checked(session: Session, actor_id: int, user_id: int, data: Mapping[str, A
     return actor, reachable(session, actor, user_id)
 
 
-def _apply(session: Session, actor: User, user: User, data: Mapping[str, Any]) -> None:
+def _apply(res: Resources, session: Session, actor: User, user: User, data: Mapping[str, Any]) -> None:
     """Makes the changes, and notes those that are any."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
@@ -124,6 +124,8 @@ def _apply(session: Session, actor: User, user: User, data: Mapping[str, Any]) -
     if note("commission_bp", user.commission_bp, rate) or moved:
         user.commission_bp = rate
         session.add(CommissionRate(user_id=user.id, bp=rate, ancestors=user.ancestors))
+        session.flush()
+        check_commission(res, session, user)
     session.flush()  # the user's row before the wallet's
     if "credit_limit" in data:
         note("credit_limit", credit_limits.set_now(session, user, data["credit_limit"]), data["credit_limit"])

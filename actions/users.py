@@ -11,7 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from actions.audit import record
-from actions.credit import OF_THE_HOUSE, push_after_commit
+from actions.credit import push_after_commit
+from actions.pages import cursor_after, place_of
 from actions.passwords import check_password, hash_password
 from actions.resources import Resources
 from actions.standing import ask_to_tell, tell_standing_after_commit
@@ -22,6 +23,7 @@ from models.people import (
     CommissionRate,
     User,
     Wallet,
+    commissions_over,
     lock_wallets,
     loosen,
     share_users,
@@ -29,7 +31,7 @@ from models.people import (
     suspended_among,
 )
 from rules.errors import Forbidden, Invalid, UsernameTaken
-from rules.rights import Role, may_create, may_stand_under
+from rules.rights import ADMINISTRATORS, Role, may_create, may_stand_under
 
 # As the database holds them, in lower case.
 USERNAME = re.compile(r"\A[a-z0-9][a-z0-9._-]{2,31}\Z")
@@ -73,6 +75,7 @@ def create_user(res: Resources, actor_id: int, data: Mapping[str, Any]) -> dict[
             may_give_limit(actor, data.get("credit_limit"))
             parent = parent_for(session, actor, data.get("parent_id"), role)
             user = _add(session, parent, data)
+            check_commission(res, session, user)
             body = bodies(session, [user])[0]
             record(session, "user.create", f"user:{user.id}", None, _recorded(body))
     except IntegrityError as error:
@@ -86,6 +89,15 @@ def create_user(res: Resources, actor_id: int, data: Mapping[str, Any]) -> dict[
     return body
 
 
+def check_commission(res: Resources, session: Session, user: User) -> None:
+    """Bounds what coordinators give away of the house's money; asked once the change is made. Raises Invalid."""
+    most = res.settings.commission_bp_max
+    if over := commissions_over(session, [user.id], most):
+        username, total = over[0]
+        message = f"a sale of {username} would earn {total} with all above; at most {most}"
+        raise Invalid(errors=[{"path": "commission_bp", "message": message}])
+
+
 def get_user(res: Resources, actor_id: int, user_id: int) -> dict[str, Any]:
     """A user of the actor's subtree. Raises NotFound."""
     with res.sessions() as session:
@@ -94,18 +106,16 @@ def get_user(res: Resources, actor_id: int, user_id: int) -> dict[str, Any]:
 
 def users_page(res: Resources, actor_id: int, limit: int, cursor: str | None) -> dict[str, Any]:
     """{"items", "next"} of the actor's subtree, newest first. Raises Invalid (cursor)."""
-    if cursor is not None and not re.match(r"\A[0-9]{1,18}\Z", cursor):
-        raise Invalid(errors=[{"path": "cursor", "message": "not a cursor of this list"}])
-    before = None if cursor is None else int(cursor)
+    last = place_of(cursor)
     with res.sessions() as session:
-        users = subtree_page(session, acting(session, actor_id), limit + 1, before)
+        users = subtree_page(session, acting(session, actor_id), limit + 1, last)
         items = bodies(session, users[:limit])
-    return {"items": items, "next": str(users[limit - 1].id) if len(users) > limit else None}
+    return {"items": items, "next": cursor_after(users, limit, lambda user: user.id)}
 
 
 def may_give_limit(actor: User, limit: int | None) -> None:
     """Raises Forbidden where somebody who loads out of his own wallet would give the house's money."""
-    if limit and Role(actor.role) not in OF_THE_HOUSE:
+    if limit and Role(actor.role) not in ADMINISTRATORS:
         raise Forbidden("Only administrators give a credit limit; load from your own wallet instead.")
 
 

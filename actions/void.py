@@ -16,7 +16,7 @@ VOID_WINDOW_MS = 5 * 60 * 1000
 
 def void(res: Resources, agent_id: int, number: str, reason: str) -> dict[str, Any]:
     """Voids the agent's own ticket; its receipt, now `voided`. Raises NotFound, AlreadyVoided, VoidWindowOver."""
-    found = find_by_number(res, number)
+    found = find_by_number(res, number, settled=False)
     if found is None or found.ticket.agent_id != agent_id:
         raise NotFound
     if found.held is None:
@@ -34,7 +34,7 @@ def cancel(res: Resources, agent_id: int, draw: str, ticket_id: str) -> dict[str
     A repeat gets the same answer, also after the cutoff.
     """
     try:
-        found = find_by_id(res, draw, ticket_id)
+        found = find_by_id(res, draw, ticket_id, settled=False)
     except IdCancelled:
         return {"status": "never_sold"}
     if found is not None and found.ticket.agent_id != agent_id:

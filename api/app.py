@@ -28,6 +28,7 @@ from api.bodies import BATCH_BYTES_MAX
 from api.fields import DigitsConverter
 from api.forwarded import behind_proxies
 from api.probes import BrokerProbe
+from api.refusal_writer import RefusalWriter
 from api.served import NAME, Served, served
 from api.tokens import Tokens
 from intake.doorbell import Publisher, producer
@@ -50,20 +51,22 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = BATCH_BYTES_MAX
     # Every uncaught exception becomes a problem document, in tests as in production.
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    background = Background(res)
+    background, refused = Background(res), RefusalWriter(res.sessions)
     app.extensions[NAME] = Served(
-        res, Tokens(app, settings, res.clock), background, BrokerProbe(publisher), res.clock.now()
+        res, Tokens(app, settings, res.clock), background, BrokerProbe(publisher), refused, res.clock.now()
     )
-    app.wsgi_app = behind_proxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[assignment, method-assign]
     hooks.install(app, settings)
+    # Outermost: the hooks look at the scheme, too.
+    app.wsgi_app = behind_proxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[assignment, method-assign]
     rates.install(app, settings)
     refusals.install(app)
     problems.handle_all(app, background.wake)
     document = documents.describe(app)
     for room in (auth, people, draws, games, results, tickets, claims, audit, health, documents):
         document.register_blueprint(room.blueprint)
-    background.start()
-    atexit.register(background.stop)
+    for threads in (background, refused):
+        threads.start()
+        atexit.register(threads.stop)
     return app
 
 
@@ -82,6 +85,6 @@ def _open(settings: Settings, publisher: Publisher) -> Resources:
 
 def close(app: Flask) -> None:
     """Ends the background threads; for tests and orderly stops."""
-    background = served(app).background
-    background.stop()
-    atexit.unregister(background.stop)
+    for threads in (served(app).refusals, served(app).background):
+        threads.stop()
+        atexit.unregister(threads.stop)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 from typing import Any
+from uuid import UUID
 
 from flask import request
 
-from actions import logins, totp
+from actions import ended_logins, logins, totp
 from actions.logins import Attempt, Opened
 from actions.resources import Resources
 from api import rates
@@ -63,15 +64,21 @@ def refresh(res: Resources, spent: Refresher) -> dict[str, Any]:
     return _pair(logins.refresh(res, spent.user_id, spent.session, spent.number, kid), fresh=False)
 
 
+def _told(res: Resources, actor: Actor) -> None:
+    ended_logins.push_end_of(res, actor.role, UUID(actor.session))
+
+
 @operation(
     blueprint,
     "POST /auth/logout",
     allowed=Caller.USER,
     answers={204: None},
+    problems=[errors.IntakeUnavailable],
     while_restricted=True,
+    once_more=_told,
 )
 def logout(res: Resources, actor: Actor) -> None:
-    """End this session."""
+    """End this session. 503: it has ended, but may sell until the same call again says `token_revoked`."""
     logins.log_out(res, actor.id, actor.session)
 
 
@@ -89,7 +96,7 @@ def step_up(res: Resources, actor: Actor, body: dict[str, str]) -> dict[str, Any
     rates.password_attempt(actor.id)
     opened = logins.step_up(res, actor.id, actor.session, body.get("password"), body.get("otp"))
     tokens = served().tokens
-    made = Made(opened.number, res.clock.now(), opened.expires_at, tokens.ring.signing().kid)
+    made = Made(opened.number, opened.rotated_at, opened.expires_at, tokens.ring.signing().kid)
     return tokens.access(_actor_of(opened, fresh=True), made, jti=secrets.token_hex(16))
 
 
@@ -103,7 +110,10 @@ def step_up(res: Resources, actor: Actor, body: dict[str, str]) -> dict[str, Any
     while_restricted=True,
 )
 def change_password(res: Resources, actor: Actor, body: dict[str, str]) -> None:
-    """Take another password of 8 to 128 characters; all your other sessions end."""
+    """Take another password of 8 to 128 characters; all your other sessions end.
+
+    Their sales end with the answer, too; within seconds where the gate is away.
+    """
     rates.password_attempt(actor.id)
     logins.change_password(res, actor.id, actor.session, body["current"], body["new"])
 
@@ -171,10 +181,10 @@ def list_sessions(res: Resources, actor: Actor, query: dict[str, Any], user_id: 
     "DELETE /users/<int:user_id>/sessions/<sid>",
     allowed="session.end",
     answers={204: None},
-    problems=[errors.NotFound],
+    problems=[errors.NotFound, errors.IntakeUnavailable],
 )
 def end_session(res: Resources, actor: Actor, user_id: int, sid: str) -> None:
-    """End one session: a lost device ends alone."""
+    """End one session: a lost device ends alone. 503: it has ended, but may sell until the same call gives 204."""
     logins.end_session(res, actor.id, user_id, sid)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import marshmallow as ma
@@ -33,6 +34,14 @@ def read_body(bytes_max: int) -> bytes:
     if raw and request.mimetype != "application/json":
         raise UnsupportedMediaType
     return raw
+
+
+def read_away() -> None:
+    """Reads what a refused request has announced: a connection closed on it would take the answer along."""
+    announced = request.content_length
+    if announced is not None and announced <= BATCH_BYTES_MAX:
+        with suppress(OSError):  # the caller has gone
+            _read_at_most(request.environ["wsgi.input"], announced)
 
 
 def _read_at_most(stream: Any, size: int) -> bytes:

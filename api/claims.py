@@ -6,6 +6,7 @@ from typing import Any
 
 from actions import claim_decisions, claims, holds, reprints
 from actions.resources import Resources
+from api import rates
 from api.claims_schemas import (
     ApprovalNeeded,
     ClaimAsked,
@@ -20,6 +21,7 @@ from api.draw_schemas import Reason
 from api.operation import Blueprint, Caller, operation
 from api.tokens import Actor
 from rules import errors
+from rules.tickets import one_spelling
 
 blueprint = Blueprint(
     "claims", __name__, url_prefix="/v1", description="Claims of prizes, their approval; holds and reprints"
@@ -46,8 +48,13 @@ _OF_A_DECISION = [errors.NotFound, errors.TokenRevoked, errors.SamePerson, error
     ],
 )
 def claim_prize(res: Resources, actor: Actor, body: dict[str, Any], number: str) -> tuple[dict[str, Any], int]:
-    """Claim the prize of a ticket at your counter, for whoever holds it and its code."""
-    status, answer = claims.claim(res, actor.id, number, body["code"], body["payee"])
+    """Claim the prize of a ticket at your counter, for whoever holds it and its code. Wrong codes are counted."""
+    with rates.claiming(one_spelling(number), actor.id) as wrong:
+        try:
+            status, answer = claims.claim(res, actor.id, number, body["code"], body["payee"])
+        except errors.WrongCode:
+            wrong()
+            raise
     return answer, status
 
 

@@ -61,7 +61,7 @@ TABLE: dict[str, Row] = {
     "contents_differ": Row(409, "Both persons send the call again, with the same content."),
     "not_settled": Row(409, "Wait until the draw is settled."),
     "not_a_winner": Row(409, _FINAL),
-    "already_claimed": Row(409, "Do not pay; see `by_you`, `status` and `paid` if it was your own claim."),
+    "already_claimed": Row(409, "Do not pay; see `by_you`, `claim_status` and `paid` if it was your own claim."),
     "on_hold": Row(409, "Do not pay; ask an administrator."),
     "claim_expired": Row(409, _FINAL),
     "no_copies_left": Row(409, _FINAL),

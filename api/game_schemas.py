@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
 
 from api.draw_schemas import GAME, LIMITS_MAX, REASON_CHARACTERS_MAX, BetLimit, BetMax, PlayMax
 from api.fields import Answer, Day, Line, Minute, Whole, centavos
@@ -10,6 +12,12 @@ from rules.limit_items import PAY_MAX, PAY_MIN
 
 TIMES_MAX = 48  # in a day
 CANCELLED_MAX = 500
+
+
+def each_once(items: list[Any]) -> None:
+    """Raises ValidationError for what is there twice."""
+    if len(items) != len(set(items)):
+        raise ValidationError("each once")
 
 
 class CancelledDay(Schema):
@@ -30,7 +38,7 @@ class GameChange(Schema):
         validate=validate.Length(max=LIMITS_MAX),
         metadata={"description": "all numbers that have a limit of their own"},
     )
-    schedule = fields.List(Minute(), validate=validate.Length(max=TIMES_MAX))
+    schedule = fields.List(Minute(), validate=[validate.Length(max=TIMES_MAX), each_once])
     cancelled_dates = fields.List(fields.Nested(CancelledDay), validate=validate.Length(max=CANCELLED_MAX))
 
 

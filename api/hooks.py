@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 import secrets
 from base64 import b64encode
+from collections.abc import Iterable
 from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from flask_compress import Compress
 from flask_cors import CORS
 
 from rules.errors import NotFound
 from runtime.origin import Origin, set_origin
 from runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ID_HEADER = "X-Request-ID"
 _SANE = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
@@ -24,15 +29,19 @@ _SANE = re.compile(r"\A[A-Za-z0-9._-]{1,64}\Z")
 HSTS = "max-age=63072000; includeSubDomains"
 # Answers are data: nothing in them may run, load anything or be shown in somebody's frame.
 NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+POLICY_HEADER = "Content-Security-Policy"
+_HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
     # Else the HTTP server names itself.
-    "Server": "drawbreak",
-}
+    ("Server", "drawbreak"),
+]
+_OF_DATA = [*_HEADERS, (POLICY_HEADER, NOTHING)]
+# Where a request's id and a page's own policy lie in its environment.
+_ID, _POLICY = "drawbreak.request_id", "drawbreak.policy"
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 # What a page of another origin may send and read; it carries its token itself, so cookies are never meant.
@@ -47,6 +56,7 @@ COMPRESS_TYPES = ["application/json", "text/html"]
 
 def install(app: Flask, settings: Settings) -> None:
     """Registers the hooks; those after an answer run last to first."""
+    app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[assignment, method-assign]
     app.before_request(_begin)
     if settings.cors_origins:
         CORS(
@@ -75,28 +85,47 @@ def install(app: Flask, settings: Settings) -> None:
     app.after_request(_finish)
 
 
+def _with_headers(app: WSGIApplication) -> WSGIApplication:
+    """Adds what every answer carries as the ready list that it is; the framework would check it all each time."""
+
+    def wrapped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        asked = environ.get("HTTP_X_REQUEST_ID", "")
+        environ[_ID] = request_id = asked if _SANE.match(asked) else secrets.token_hex(12)
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            policy = environ.get(_POLICY)
+            headers += _OF_DATA if policy is None else [*_HEADERS, (POLICY_HEADER, policy)]
+            headers.append((ID_HEADER, request_id))
+            if environ["wsgi.url_scheme"] == "https":
+                headers.append(("Strict-Transport-Security", HSTS))
+            return start_response(status, headers, exc_info)
+
+        return app(environ, start)
+
+    return wrapped
+
+
 def _begin() -> None:
-    asked = request.headers.get(ID_HEADER, "")
-    g.request_id = asked if _SANE.match(asked) else secrets.token_hex(12)
+    environ = request.environ
+    request_id = environ[_ID]
     # A thread's next request writes over both; who asks is added once his token is verified.
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
-    set_origin(Origin(address=request.remote_addr, request_id=g.request_id))
-    if request.environ.get("PATH_INFO", "").startswith("//"):
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    set_origin(Origin(address=environ.get("REMOTE_ADDR"), request_id=request_id))
+    if environ.get("PATH_INFO", "").startswith("//"):
         raise NotFound  # routing takes it for a single slash; what stands before us may take it for a host
 
 
 def _finish(response: Response) -> Response:
-    response.headers[ID_HEADER] = g.request_id
-    if response.location:
+    headers = response.headers
+    if "Location" in headers:
         # The framework sends on to whatever host the request named, in the header and as HTML.
-        target = urlsplit(response.location)
+        target = urlsplit(headers["Location"])
         response.location = urlunsplit(("", "", target.path, target.query, ""))
         response.set_data(b"")
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.update(_HEADERS)
-    response.headers["Content-Security-Policy"] = _policy(response)
-    if request.is_secure:
-        response.headers["Strict-Transport-Security"] = HSTS
+    if "Cache-Control" not in headers:
+        headers.add("Cache-Control", "no-store")
+    if response.mimetype == "text/html":
+        request.environ[_POLICY] = _policy(response)
     return response
 
 
@@ -117,8 +146,7 @@ def _may_shrink(response: Response) -> bool:
 
 
 def _policy(response: Response) -> str:
-    if response.mimetype != "text/html":
-        return NOTHING
+    """That of a page."""
     # The documentation's pages: their own files, their own inline scripts by hash, their styles.
     scripts = [f"'sha256-{_hash(script)}'" for script in _INLINE_SCRIPT.findall(_page(response))]
     return "; ".join(

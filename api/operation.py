@@ -17,6 +17,7 @@ from flask import Response, g, request
 from flask_smorest import Blueprint as SmorestBlueprint
 
 from actions import logins
+from actions.resources import Resources
 from api import problems as problem_documents
 from api.answers import json_answer
 from api.bodies import Parser, expect_no_body, read_body
@@ -25,11 +26,8 @@ from api.rates import UNCOUNTED_ROOMS
 from api.served import served
 from api.tokens import Actor, Refresher
 from rules import errors
-from rules.rights import Role, may
+from rules.rights import ADMINISTRATORS, may
 from runtime.origin import origin, set_origin
-
-# Whose login needs a one-time code where the installation asks for it.
-NEED_TOTP = frozenset({Role.SUPERADMIN, Role.ADMIN})
 
 View = Callable[..., Any]
 Schema = type[ma.Schema]
@@ -58,6 +56,7 @@ class Checks(NamedTuple):
     fresh: bool
     gate_only: bool
     while_restricted: bool
+    once_more: Callable[[Resources, Actor], None] | None
 
 
 class Blueprint(SmorestBlueprint):
@@ -78,6 +77,7 @@ def operation(
     fresh: bool = False,
     gate_only: bool = False,
     while_restricted: bool = False,
+    once_more: Callable[[Resources, Actor], None] | None = None,
     **documented: Any,
 ) -> Callable[[View], View]:
     """Registers a view under `call` ("POST /users"). `allowed`: a Caller, or an action of rules.rights.
@@ -85,11 +85,12 @@ def operation(
     `answers`: the schema of each good status; `problems`: those that the checks here do not imply;
     `fresh`: only with a token from a login or step-up of the last minutes; `gate_only`: an agent's call that
     must work without PostgreSQL, so that the gate says how he stands; `while_restricted`: open to a user who
-    has to change his password or set up one-time codes before anything else; `documented` goes into the
-    OpenAPI operation as it is. The view returns a body, (body, status), None (204) or a Response.
+    has to change his password or set up one-time codes before anything else; `once_more`: called before a token
+    of an ended session is refused; `documented` goes into the OpenAPI operation as it is. The view returns a body,
+    (body, status), None (204) or a Response.
     """
     method, path = call.split()
-    checks = Checks(sale=isinstance(body, Sale), fresh=fresh, gate_only=gate_only, while_restricted=while_restricted)
+    checks = Checks(isinstance(body, Sale), fresh, gate_only, while_restricted, once_more)
 
     def decorate(view: View) -> View:
         endpoint = _answering(view, method, allowed, body)
@@ -128,7 +129,8 @@ def _actor(allowed: Caller | str, checks: Checks) -> Actor | Refresher | None:
     if allowed is Caller.REFRESHER:
         return tokens.refresher(header)
     actor = tokens.cached_actor(header) if checks.sale else tokens.actor(header)
-    set_origin(origin()._replace(actor_id=actor.id, actor=actor.username, role=actor.role.value))
+    if not checks.sale:  # the journal has it, and the audit log nothing
+        set_origin(origin()._replace(actor_id=actor.id, actor=actor.username, role=actor.role.value))
     _check_standing(actor, checks)
     if isinstance(allowed, str) and not may(actor.role, allowed):
         raise errors.Forbidden
@@ -148,12 +150,17 @@ def _check_standing(actor: Actor, checks: Checks) -> None:
             return res.gate.standing(actor.id, actor.session)
         except errors.AgentSuspended as error:
             raise errors.TokenRevoked from error
-    standing = logins.check(res, actor.id, actor.session)
+    try:
+        standing = logins.check(res, actor.id, actor.session)
+    except errors.TokenRevoked:
+        if checks.once_more is not None:
+            checks.once_more(res, actor)
+        raise
     if checks.while_restricted:
         return
     if standing.must_change_password:
         raise errors.PasswordChangeRequired
-    if res.settings.totp_required and actor.role in NEED_TOTP and not standing.has_totp:
+    if res.settings.totp_required and actor.role in ADMINISTRATORS and not standing.has_totp:
         raise errors.TotpRequired
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import exc as sql_errors
 from werkzeug.exceptions import HTTPException
 
 from api.answers import json_bytes
+from api.bodies import read_away
 from api.errors import InternalError, status_of, title_of
 from intake.gate_errors import Unreconciled
 from rules.errors import (
@@ -39,15 +40,16 @@ _log = structlog.get_logger()
 
 def document(problem: Problem) -> dict[str, Any]:
     """The problem as its JSON document."""
-    return {
+    standard = {
         "type": f"/v1/docs/errors#{problem.code}",
         "title": title_of(problem.code),
         "status": status_of(problem),
         "detail": problem.detail,
         "code": problem.code,
         "errors": problem.errors,
-        **problem.extra,
     }
+    assert not problem.extra.keys() & standard.keys()
+    return {**standard, **problem.extra}
 
 
 def answer(problem: Problem) -> Response:
@@ -66,6 +68,7 @@ def handle_all(app: Flask, on_unreconciled: Callable[[], None]) -> None:
     """Registers the handlers. `on_unreconciled`, which must not block, is told to look at the gate."""
 
     def of_problem(problem: Problem) -> Response:
+        read_away()
         if isinstance(problem, Unreconciled):
             on_unreconciled()
         return answer(problem)
@@ -79,6 +82,7 @@ def handle_all(app: Flask, on_unreconciled: Callable[[], None]) -> None:
 
 
 def _of_http(error: HTTPException) -> Response:
+    read_away()
     kind = _OF_STATUS.get(error.code)
     if kind is None:
         return answer(Invalid() if (error.code or 500) < 500 else InternalError())

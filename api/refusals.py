@@ -1,7 +1,8 @@
 """Refused attempts of people who are known: each leaves its row in the audit log.
 
 Not for sales, which are refused all day long for good reasons; not for calls refused by rate, or whoever sends
-thousands of them would fill the log as well. A read that a role may not do leaves a line in the program's log.
+thousands of them would fill the log as well. A read that a role may not do leaves a line in the program's log. No
+answer waits for its row.
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, g, request
-from sqlalchemy.exc import SQLAlchemyError
 
-from actions.audit import record
 from api.rates import SALES
+from api.refusal_writer import Refusal
 from api.served import served
 from runtime.origin import origin
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORBIDDEN = 403
 _NOT_WRITTEN = frozenset({"slow_down"})
-# Whoever finds the database away has waited for it once; the log line has to do.
+# Not to be written where it is away; the log line has to do.
 _DATABASE_AWAY = "database_unavailable"
 
 # What a part of a path names.
@@ -45,10 +45,10 @@ def install(app: Flask) -> None:
 
 
 def _note(response: Response) -> Response:
-    code = g.get("problem_code")
-    if response.status_code < 400 or code is None or code in _NOT_WRITTEN:
+    if response.status_code < 400 or request.endpoint in SALES:
         return response
-    if origin().actor_id is None or request.endpoint in SALES:
+    code = g.get("problem_code")
+    if code is None or code in _NOT_WRITTEN or origin().actor_id is None:
         return response
     reads = request.method in _READS
     if reads and response.status_code != _FORBIDDEN:
@@ -56,16 +56,9 @@ def _note(response: Response) -> Response:
     action, about = g.get("action") or request.endpoint or "", _about(request.view_args or {})
     _log.warning("refused", actor_id=origin().actor_id, action=action, about=about, outcome=code)
     if not reads and code != _DATABASE_AWAY:
-        _write(action, about, code)
+        here = served()
+        here.refusals.put(Refusal(origin(), here.res.clock.now(), action, about, code))
     return response
-
-
-def _write(action: str, about: str, code: str) -> None:
-    try:
-        with served().res.sessions.begin() as session:
-            record(session, action, about, outcome=code)
-    except SQLAlchemyError as error:
-        _log.warning("refusal_not_written", error=type(error).__name__)
 
 
 def _about(parts: dict[str, Any]) -> str:

@@ -153,7 +153,10 @@ coordinator (an area). An operator stands below whoever made him and above nobod
 - **Changing somebody** takes reach and the right to make such a user: only superadmins touch admins
   and superadmins. Within reach but not changeable: 403. Nobody suspends or moves himself, or
   changes his own commission or limit. The last active superadmin cannot be suspended.
-- An agent is moved only to somebody in the mover's reach.
+- An agent is moved only to somebody in the mover's reach. Tickets that he sold before are paid where he stood and where
+  he stands.
+- Commissions are the house's money: an agent's and those of all coordinators above him are together at most
+  `COMMISSION_BP_MAX` (20%), whoever gives them (422).
 
 Who makes whom, and so may change him where he reaches him (row: who; column: whom):
 """
@@ -175,6 +178,7 @@ the API need no login.
   branch would stop selling. `status` in answers counts what comes from above.
 - While suspended: a login is answered 401 `bad_credentials`; a refresh and every call 401 `token_revoked`; a sale 403
   `agent_suspended`, from the gate, at once. What a role may never do stays 403 `forbidden`.
+- Whoever suspended somebody, nobody below that person lifts it (403).
 - His logins do not end: after the reactivation the same tokens work again. His tickets stay good, and customers are
   paid on them at other counters.
 

@@ -10,6 +10,7 @@ from flask import Flask, current_app
 from actions.resources import Resources
 from api.background import Background
 from api.probes import BrokerProbe
+from api.refusal_writer import RefusalWriter
 from api.tokens import Tokens
 
 NAME = "drawbreak"
@@ -23,6 +24,7 @@ class Served:
     tokens: Tokens
     background: Background
     broker: BrokerProbe
+    refusals: RefusalWriter
     started_at: datetime
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import structlog
 from flask import request
 
 from actions import sell, ticket_list, tickets, verify, void
 from actions.resources import Resources
+from api import rates
 from api.bodies import BATCH_BYTES_MAX, BODY_BYTES_MAX
 from api.draws import real_name
 from api.errors import status_of
@@ -34,12 +36,17 @@ from api.ticket_schemas import (
 )
 from api.tokens import Actor
 from intake.gate_errors import Unreconciled
+from models.base import BIGINT_MAX
 from models.tickets import TicketFilter
 from rules import errors
 from rules.errors import Problem
+from rules.tickets import one_spelling
 
 CODE_HEADER = "X-Ticket-Code"
-_ID_MAX = 2**63 - 1
+# Of a number that somebody made up; the longest of ours has 20.
+_LOGGED_CHARACTERS_MAX = 40
+
+_log = structlog.get_logger()
 
 blueprint = Blueprint("tickets", __name__, url_prefix="/v1", description="Tickets")
 
@@ -156,9 +163,9 @@ def get_ticket(res: Resources, actor: Actor, number: str) -> dict[str, Any]:
 def list_tickets(res: Resources, actor: Actor, query: dict[str, Any]) -> dict[str, Any]:
     """The tickets of your subtree, newest first, as far as they have reached the database."""
     agent_id, stake = query["agent_id"], query["stake"]
-    if agent_id is not None and not 0 < agent_id <= _ID_MAX:
+    if agent_id is not None and not 0 < agent_id <= BIGINT_MAX:
         raise errors.NotFound
-    if stake is not None and not 0 < stake <= _ID_MAX:
+    if stake is not None and not 0 < stake <= BIGINT_MAX:
         return {"items": [], "next": None}
     wanted = TicketFilter(
         agent_id=agent_id,
@@ -215,8 +222,17 @@ def void_ticket(res: Resources, actor: Actor, body: dict[str, str], number: str)
     ],
 )
 def verify_ticket(res: Resources, _: None, query: dict[str, str | None], number: str) -> dict[str, Any]:
-    """What became of a ticket, for whoever holds its code: as `code`, or in the header X-Ticket-Code."""
+    """What became of a ticket, for whoever holds its code: as `code`, or in the header X-Ticket-Code.
+
+    Wrong codes are counted.
+    """
     code = query["code"] or request.headers.get(CODE_HEADER, "")
     if not 0 < len(code) <= CODE_CHARACTERS_MAX:
         raise errors.Invalid(errors=[{"path": "code", "message": f"the code, or the header {CODE_HEADER}"}])
-    return verify.verify(res, number, code)
+    spelled, address = one_spelling(number), request.remote_addr or ""
+    with rates.verifying(spelled, address) as wrong:
+        found = verify.verify(res, number, code)
+        if not found["valid"]:
+            _log.warning("wrong_code", number=spelled[:_LOGGED_CHARACTERS_MAX], address=address)
+            wrong()
+    return found

@@ -172,10 +172,13 @@ class Tokens:
         token = _bearer(header)
         self._forget_old_keys()
         known = self._verified.get(token)
-        if known is not None:
-            if known[0] <= self._clock.now().timestamp():
-                raise TokenExpired
-            return known[1]
+        if known is None:
+            known = self._verified_anew(token)
+        if known[0] <= self._clock.now().timestamp():
+            raise TokenExpired
+        return known[1]
+
+    def _verified_anew(self, token: str) -> tuple[float, Actor]:
         version = self._ring_version
         try:
             claims = self._claims_of_any_age(token)
@@ -189,7 +192,7 @@ class Tokens:
                 del self._verified[next(iter(self._verified))]  # the oldest, which expires first
             if version == self._ring_version:
                 self._verified[token] = (expires, actor)
-        return actor
+        return expires, actor
 
     def _forget_old_keys(self) -> None:
         """What was verified by a key that is no longer in the ring must not outlive it."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from actions.audit_chain import heads_file
+from actions.audit_chain import heads_file, torn_lines
 from actions.audit_chain import verify as verify_chain
 from cli.here import resources_here
 
@@ -26,12 +26,16 @@ def verify(heads: tuple[Path, ...]) -> None:
     with resources_here() as res:
         own = heads_file(res)
         files = heads or ((own,) if own.exists() else ())
-        lines = [line for path in files for line in path.read_text().splitlines() if line.strip()]
+        kept = {path: path.read_text(errors="replace").splitlines() for path in files}
+        lines = [line for lines in kept.values() for line in lines if line.strip()]
         with res.sessions() as session:
             head, findings = verify_chain(session, lines)
+    torn = [(path, number) for path, lines_there in kept.items() for number in torn_lines(lines_there)]
+    for path, number in torn:
+        click.echo(f"{path}, line {number}: a head that was written in part; it says nothing", err=True)
     for finding in findings:
         click.echo(finding)
     if findings:
         raise SystemExit(1)
     click.echo(f"{head.seq} rows are chained as they were written; the head is {head.hash.hex()}")
-    click.echo(f"{len(lines)} kept heads agree" if files else "there are no kept heads to compare with")
+    click.echo(f"{len(lines) - len(torn)} kept heads agree" if files else "there are no kept heads to compare with")

@@ -36,13 +36,14 @@ class GateOfAgents(GateCalls):
         answer = self._call("tighten", names, [self._generation(generation), amount])
         return answer[0] == b"applied", int(answer[1])
 
-    def set_standing(self, agents: Sequence[tuple[int, bool]], version: int) -> int:
-        """Tells for each (agent, suspended) how he stands; gives for how many it was news.
+    def set_standing(self, agents: Sequence[tuple[int, bool]], version: int, *, generation: int | None = None) -> int:
+        """Tells for each (agent, suspended) how he stands; gives how many wallets took it.
 
-        A version not above the one that a wallet holds changes nothing there: older news arrive late.
-        Raises Unreconciled, IntakeUnavailable: some may know and others not; tell all again.
+        A version below the one that a wallet holds changes nothing there: older news arrive late. `generation`: the
+        one under which it was read who is suspended. Raises Unreconciled, IntakeUnavailable: some may know and others
+        not; tell all again.
         """
-        generation = self._generation()
+        generation = self._generation(generation)
         calls = []
         for chunk in _chunks(agents):
             words = ["suspended" if suspended else "active" for _, suspended in chunk]

@@ -95,6 +95,11 @@ class Rebuild:
         self._run_one("fence", mark)
         return mark
 
+    def highest_generation(self) -> int:
+        """The highest generation that this server has seen; 0: none."""
+        with translated():
+            return max(int(found or 0) for found in self._client.hmget(keys.GATE, "highest", "generation"))
+
     def switch_on(self, mark: str, generation: int) -> ServerIdentity:
         """The one write that lets the gate sell again. Raises Unreconciled if what was written since `mark` is gone."""
         if self._run_one("switch", mark, generation)[0] != b"switched":

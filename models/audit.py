@@ -22,11 +22,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import Base, Big, Instant, Json, Str
+from models.base import BIGINT_MAX, Base, Big, Instant, Json, Str
 from models.people import User
 
 READ_AT_ONCE = 2_000
-BIGINT_MAX = 2**63 - 1
 
 
 class AuditRow(Base):

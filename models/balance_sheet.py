@@ -1,4 +1,4 @@
-"""What the books say, and the same made anew from tickets, winners, payouts and claims: for checking one by the other.
+"""What the books say, and what they stand for, tickets, voids, payouts and claims: for checking one by the other.
 
 Statements over everything that is stored: for a check, not for serving calls.
 """
@@ -151,7 +151,7 @@ def draw_accounts(session: Session, kinds: Sequence[str]) -> dict[tuple[int | No
 
 
 def prizes_by_draw(session: Session) -> dict[int | None, dict[str, int]]:
-    """What the accounts of DRAW_ACCOUNTS should be by draw, from winners and payouts."""
+    """What the accounts of DRAW_ACCOUNTS should be by draw, from payouts and the stored winners."""
     rows = _rows(
         session,
         f"""
@@ -217,38 +217,37 @@ def settled_versions(session: Session) -> Rows:
     )
 
 
-def winners_unlike_lines(
-    session: Session, draw_id: int, day: Date, version: int, bets: Sequence[tuple[str, str, int]]
-) -> tuple[int, int]:
-    """(winning lines that are not stored as such, stored ones that do not win); `bets` as for insert_winners."""
-    row = session.execute(
-        text(
-            """
-            WITH right_ones AS (
-                SELECT l.serial, l.line_no, t.agent_id, l.stake * w.pay AS prize
-                FROM unnest(CAST(:plays AS text[]), CAST(:numbers AS text[]), CAST(:pays AS bigint[]))
-                  AS w(play, number, pay)
-                JOIN ticket_lines l
-                  ON l.draw_date = :day AND l.draw_id = :draw AND l.play = w.play AND l.number = w.number
-                JOIN tickets t ON t.draw_date = :day AND t.draw_id = :draw AND t.serial = l.serial
-                WHERE NOT EXISTS (SELECT 1 FROM voids v
-                                  WHERE v.draw_id = :draw AND v.ticket_serial = l.serial AND v.stake > 0)),
-            stored AS (
-                SELECT serial, line_no, agent_id, prize FROM winners WHERE draw_id = :draw AND version = :version)
-            SELECT (SELECT count(*) FROM (TABLE right_ones EXCEPT TABLE stored) AS missing),
-                   (SELECT count(*) FROM (TABLE stored EXCEPT TABLE right_ones) AS surplus)
-            """
-        ),
-        {
-            "draw": draw_id,
-            "day": day,
-            "version": version,
-            "plays": [play for play, _, _ in bets],
-            "numbers": [number for _, number, _ in bets],
-            "pays": [pay for _, _, pay in bets],
-        },
-    ).one()
-    return row[0], row[1]
+def lines_on(session: Session, draw_id: int, day: Date, numbers: Sequence[str]) -> Rows:
+    """(serial, line, agent, play, number, stake) of the draw's lines on these numbers, of tickets that count."""
+    voided = {
+        serial
+        for (serial,) in _rows(
+            session, "SELECT ticket_serial FROM voids WHERE draw_id = :draw AND stake > 0", draw=draw_id
+        )
+    }
+    lines = _rows(
+        session,
+        """
+        SELECT l.serial, l.line_no, t.agent_id, l.play, l.number, l.stake FROM ticket_lines l
+        JOIN tickets t USING (draw_date, draw_id, serial)
+        WHERE l.draw_date = :day AND l.draw_id = :draw AND l.number = ANY(:numbers)
+        """,
+        draw=draw_id,
+        day=day,
+        numbers=list(numbers),
+    )
+    return [line for line in lines if line.serial not in voided]
+
+
+def stored_winners(session: Session, draw_id: int, version: int) -> set[tuple[int, int, int, int]]:
+    """(serial, line, agent, prize) of every stored winner of the version."""
+    rows = _rows(
+        session,
+        "SELECT serial, line_no, agent_id, prize FROM winners WHERE draw_id = :draw AND version = :version",
+        draw=draw_id,
+        version=version,
+    )
+    return {(serial, line_no, agent_id, prize) for serial, line_no, agent_id, prize in rows}
 
 
 # ── commissions and claims ──────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,8 @@ from sqlalchemy import BigInteger, DateTime, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
+BIGINT_MAX = 2**63 - 1
+
 Instant = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 Big = Annotated[int, mapped_column(BigInteger)]
 Str = Annotated[str, mapped_column(Text)]

@@ -20,14 +20,13 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.sql.expression import CollectionAggregate
 
 from models.base import Base, Big, Instant, Json, Str
 from models.draws import Draw
 from models.people import User, sees_everyone
-from models.settlement import Winner
 
 
 class OldWinner(Base):
@@ -102,10 +101,8 @@ def lock_payout(session: Session, number: str, draw_id: int | None, serial: int 
 
     The draw's row must be locked before, FOR SHARE at least; one of an older system has none.
     """
-    values = {"number": number, "draw_id": draw_id, "serial": serial}
-    # Without a target: were only the number one, of two at once the later would fail on (draw_id, serial).
-    session.execute(insert(Payout).values(values).on_conflict_do_nothing())
-    return session.get_one(Payout, number, with_for_update=True, populate_existing=True)
+    (payout,) = lock_payouts(session, [(number, draw_id, serial)])
+    return payout
 
 
 def payouts_of(session: Session, draw_id: int, serials: Sequence[int]) -> dict[int, Payout]:
@@ -145,6 +142,7 @@ def lock_payouts(session: Session, places: Sequence[tuple[str, int | None, int |
     if not ordered:
         return []
     numbers, draws, serials = (list(column) for column in zip(*ordered, strict=True))
+    # Without a target: were only the number one, of two at once the later would fail on (draw_id, serial).
     session.execute(
         text(
             """
@@ -190,13 +188,6 @@ def draws_of(session: Session, numbers: Sequence[str]) -> dict[str, str | None]:
     query = select(Payout.number, Draw.name).outerjoin(Draw, Draw.id == Payout.draw_id)
     rows = session.execute(query.where(Payout.number == _any_of(numbers)))
     return {row.number: row.name for row in rows}
-
-
-def prizes_by_serial(session: Session, draw_id: int, version: int) -> dict[int, int]:
-    """Prize in centavos of every winning ticket of that version, by serial."""
-    query = select(Winner.serial, func.sum(Winner.prize, type_=BigInteger))
-    query = query.where(Winner.draw_id == draw_id, Winner.version == version).group_by(Winner.serial)
-    return {serial: int(prize) for serial, prize in session.execute(query)}
 
 
 def draws_to_expire(session: Session, drawn_before: datetime) -> Sequence[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, ForeignKey, Integer, PrimaryKeyConstraint, Te
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Big, Instant, Json, Str
+from rules.draws import DrawStatus, may_become
 from rules.errors import NoSuchDraw
 
 
@@ -145,6 +146,7 @@ def lock_draw(session: Session, name: str) -> Draw:
 
 def advance(session: Session, draw_id: int, was: Sequence[str], becomes: str, **values: Any) -> bool:
     """Moves a draw from one of the states `was` to `becomes` by compare-and-set; False: another one was first."""
+    assert all(may_become(DrawStatus(status), DrawStatus(becomes)) for status in was), (was, becomes)
     statement = update(Draw).where(Draw.id == draw_id, Draw.status.in_(was)).values(status=becomes, **values)
     return session.execute(statement.returning(Draw.id)).first() is not None
 

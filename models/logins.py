@@ -97,6 +97,12 @@ def untold_logins(session: Session, limit: int) -> list[str]:
     return [str(login_id) for login_id in session.scalars(query.order_by(Login.ended_at).limit(limit))]
 
 
+def is_untold(session: Session, login_id: uuid.UUID) -> bool:
+    """Whether this session has ended and the gate has not confirmed that it knows."""
+    untold = select(Login.id).where(Login.id == login_id, Login.ended_at.is_not(None), Login.told_at.is_(None))
+    return session.execute(untold).first() is not None
+
+
 def mark_told(session: Session, login_ids: Sequence[str]) -> None:
     """Records that the gate knows that these sessions ended."""
     ids = [uuid.UUID(login_id) for login_id in login_ids]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 
 from sqlalchemy import (
     BigInteger,
@@ -39,6 +40,7 @@ class User(Base):
     parent_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id"))
     ancestors: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     status: Mapped[Str] = mapped_column(server_default="active")
+    suspended_by: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id"))
     full_name: Mapped[str | None] = mapped_column(Text)
     phone: Mapped[str | None] = mapped_column(Text)
     address: Mapped[str | None] = mapped_column(Text)
@@ -107,6 +109,7 @@ def user_by_name(session: Session, username: str) -> User | None:
     return session.scalar(select(User).where(User.username == username.lower()))
 
 
+@cache  # building it takes longer than asking the database
 def is_suspended() -> ColumnElement[bool]:
     """Of a row of users: suspended himself, or below a suspended coordinator.
 
@@ -173,6 +176,35 @@ def subtree_page(session: Session, top: User, limit: int, before: int | None) ->
 def agents_among(session: Session, user_ids: Sequence[int]) -> set[int]:
     """Those of the users who are agents: only their wallets are the gate's affair."""
     return set(session.scalars(select(User.id).where(User.id.in_(user_ids), User.role == "agent")))
+
+
+def chains_of(session: Session, user_id: int) -> Sequence[list[int]]:
+    """The ancestors that the user has had, now and before he was moved."""
+    return session.scalars(select(CommissionRate.ancestors).where(CommissionRate.user_id == user_id)).all()
+
+
+def commissions_over(
+    session: Session, user_ids: Collection[int], most: int, *, below: bool = True
+) -> list[tuple[str, int]]:
+    """(username, basis points) where a sale would earn more than `most` all together: of these users and, unless
+    `below` is False, of everyone below them; ten at the most.
+
+    Whoever changes rates or places asks this after it, and one at a time: else two changes could pass that together
+    are too much.
+    """
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtext('commissions'))"))
+    query = text(
+        """
+        SELECT username, total FROM (
+            SELECT u.username, u.commission_bp + (
+                SELECT coalesce(sum(c.commission_bp), 0) FROM users c
+                WHERE c.id = ANY (u.ancestors) AND c.role = 'coordinator') AS total
+            FROM users u WHERE u.id = ANY (:ids) OR (:below AND u.ancestors && CAST(:ids AS bigint[]))) paths
+        WHERE total > :most ORDER BY total DESC, username LIMIT 10
+        """
+    )
+    values = {"ids": list(user_ids), "most": most, "below": below}
+    return [(name, int(total)) for name, total in session.execute(query, values)]
 
 
 def lock_wallets(session: Session, user_ids: Sequence[int]) -> None:

@@ -178,11 +178,13 @@ def totals_of_winners(session: Session, draw_id: int, version: int) -> tuple[int
     return int(tickets), int(prizes)
 
 
-def prizes_of(session: Session, draw_id: int, version: int, serials: Sequence[int]) -> dict[int, int]:
-    """Prize in centavos by serial, for those of `serials` that win."""
+def prizes_of(session: Session, draw_id: int, version: int, serials: Sequence[int] | None = None) -> dict[int, int]:
+    """Prize in centavos of the tickets that win under that version, by serial; `serials`: only of these."""
     query = select(Winner.serial, func.sum(Winner.prize, type_=BigInteger)).where(
-        Winner.draw_id == draw_id, Winner.version == version, Winner.serial.in_(serials)
+        Winner.draw_id == draw_id, Winner.version == version
     )
+    if serials is not None:
+        query = query.where(Winner.serial.in_(serials))
     return {serial: int(prize) for serial, prize in session.execute(query.group_by(Winner.serial))}
 
 

@@ -45,6 +45,11 @@ class DrawStatus(StrEnum):
     VOID = "void"
 
 
+# Draws whose journal is in no seal yet.
+LIVE = (DrawStatus.OPEN, DrawStatus.CLOSED, DrawStatus.VOIDING)
+# Draws of which nothing is sealed.
+UNSEALED = (DrawStatus.SCHEDULED, DrawStatus.OPEN, DrawStatus.CLOSED)
+
 _S = DrawStatus
 TRANSITIONS: dict[DrawStatus, frozenset[DrawStatus]] = {
     _S.SCHEDULED: frozenset({_S.OPEN, _S.VOIDING}),
@@ -60,6 +65,7 @@ TRANSITIONS: dict[DrawStatus, frozenset[DrawStatus]] = {
 
 
 def may_become(status: DrawStatus, following: DrawStatus) -> bool:
+    """Whether a draw goes from the one state to the other."""
     return following in TRANSITIONS[status]
 
 

@@ -315,7 +315,7 @@ class NoCopiesLeft(Problem):
 
 
 class IntakeUnavailable(Problem):
-    """Sales cannot be taken right now; ask again with the same id."""
+    """The gate cannot answer right now; send the same request again, a sale with the same id."""
 
     code = "intake_unavailable"
 

@@ -143,6 +143,15 @@ def winning_bets(game: str, result: str) -> list[tuple[str, tuple[str, ...]]]:
     return bets
 
 
+def anagrams(game: str, result: str) -> list[str]:
+    """Every number with the same parts in whatever order, in order: no other bet can win. ValueError: as `covers`."""
+    rules = GAMES[game]
+    if not is_outcome(game, result):
+        raise ValueError(f"not a number of {game}: {result!r}")
+    parts = sorted(rules.split(result))
+    return [number for number in outcomes(game) if sorted(rules.split(number)) == parts]
+
+
 def prize(game: str, prizes: Mapping[str, int], play: str, number: str, stake: int, result: str) -> int:
     """What the bet wins, in centavos; 0 if it loses. `prizes` is the draw's frozen table of this game.
 

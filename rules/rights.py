@@ -23,13 +23,15 @@ RANK: dict[Role, int] = {
 }
 
 _SUPERADMIN = frozenset({Role.SUPERADMIN})
-_ADMINS = _SUPERADMIN | {Role.ADMIN}
-_COORDINATORS = _ADMINS | {Role.COORDINATOR}
+# They act for the house: money goes in and out of its cash, not of a wallet of theirs. A credit limit and a correction
+# are the house's money, too: from anybody else it would be made out of nothing.
+ADMINISTRATORS = _SUPERADMIN | {Role.ADMIN}
+_COORDINATORS = ADMINISTRATORS | {Role.COORDINATOR}
 _AGENT = frozenset({Role.AGENT})
 _COUNTERS = _COORDINATORS | _AGENT
 _ALL = frozenset(Role)
 # An operator reads everything that an administrator reads, and changes nothing.
-_ADMINS_READ = _ADMINS | {Role.OPERATOR}
+_ADMINS_READ = ADMINISTRATORS | {Role.OPERATOR}
 _COORDINATORS_READ = _COORDINATORS | {Role.OPERATOR}
 
 ACTIONS: dict[str, frozenset[Role]] = {
@@ -42,25 +44,25 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "credit.debit": _COORDINATORS,
     "ledger.read": _ALL,
     "game.read": _ADMINS_READ,
-    "game.change": _ADMINS,
-    "draw.limits": _ADMINS,
-    "draw.create": _ADMINS,
-    "draw.move_cutoff": _ADMINS,
-    "draw.close": _ADMINS,
-    "draw.void": _ADMINS,
+    "game.change": ADMINISTRATORS,
+    "draw.limits": ADMINISTRATORS,
+    "draw.create": ADMINISTRATORS,
+    "draw.move_cutoff": ADMINISTRATORS,
+    "draw.close": ADMINISTRATORS,
+    "draw.void": ADMINISTRATORS,
     "draw.seal_late": _SUPERADMIN,
-    "result.enter": _ADMINS,
-    "correction": _ADMINS,
+    "result.enter": ADMINISTRATORS,
+    "correction": ADMINISTRATORS,
     "paid_in_error.read": _SUPERADMIN,
     "settlement.read": _ADMINS_READ,
-    "settlement.resume": _ADMINS,
+    "settlement.resume": ADMINISTRATORS,
     "sales.read": _COORDINATORS_READ,
     "ticket.sell": _AGENT,
     "ticket.void": _AGENT,
     "ticket.cancel": _AGENT,
     "ticket.read": _ALL,
     "ticket.reprint": _AGENT,
-    "ticket.hold": _ADMINS,
+    "ticket.hold": ADMINISTRATORS,
     "claim.make": _COUNTERS,
     "claim.read": _COORDINATORS_READ,
     "claim.decide": _COORDINATORS,
@@ -91,7 +93,7 @@ def may_create(actor_role: Role, new_role: Role) -> bool:
 
 
 # Only administrators stand high enough to be above an operator, who reads as much as they do.
-_ABOVE_OPERATORS = _ADMINS
+_ABOVE_OPERATORS = ADMINISTRATORS
 _BELOW_THEIR_LIKE = frozenset({Role.SUPERADMIN, Role.COORDINATOR})
 
 

@@ -100,6 +100,12 @@ def parse_number(text: str) -> tuple[str, int] | None:
     return draw_name(_GAME_OF_LETTER[letter], moment.date(), moment.time()), serial
 
 
+def one_spelling(number: str) -> str:
+    """The same text for all ways to type one ticket's number, ours or an older system's."""
+    parsed = parse_number(number)
+    return ticket_number(*parsed) if parsed is not None else number.upper()
+
+
 @lru_cache(maxsize=1024)  # a seal numbers all tickets of a draw; old draws may go
 def _draw_prefix(draw: str) -> str:
     key = parse_draw_name(draw)

@@ -46,6 +46,7 @@ class Settings:
     batches_per_s: int = 1  # of one agent
     trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For is believed: addresses or networks
     cors_origins: tuple[str, ...] = ()  # web pages that may call the API; none by default
+    commission_bp_max: int = 2_000  # of a sale: an agent's commission and his coordinators' above him, all together
     claim_days: int = 365  # after its draw a prize can be claimed
     claim_approval_above: int = 1_000_000  # centavos of prize above which another person approves
     tax_above: int = 1_000_000  # centavos of a ticket's whole prize above which tax is withheld from all of it
@@ -100,6 +101,7 @@ class Settings:
             batches_per_s=read("BATCHES_PER_S", "1", whole(1, 1_000_000)),
             trusted_proxies=read("TRUSTED_PROXIES", "", words(network)),
             cors_origins=read("CORS_ORIGINS", "", words(origin)),
+            commission_bp_max=read("COMMISSION_BP_MAX", "2000", whole(0, 10_000)),
             claim_days=read("CLAIM_DAYS", "365", whole(1, 36_500)),
             claim_approval_above=read("CLAIM_APPROVAL_ABOVE", "1000000", whole(0, 10**15)),
             tax_above=read("TAX_ABOVE", "1000000", whole(0, 10**15)),

@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 
 from actions.credit_limits import book_lowered
 from actions.deductions import book_debit
+from actions.ended_logins import forget_old, tell_gate
 from actions.idempotency import forget_old_keys
-from actions.logins import forget_old, tell_gate
 from actions.resources import Resources
-from actions.standing import tell_standing
+from actions.standing import anything_to_tell, tell_standing
 from actions.tightening import CREDIT_LIMIT, DEBIT, Book, settle
 from models.draws import Intent
 from tasks.each import each
@@ -48,9 +48,7 @@ def complete_tightening(res: Resources) -> int:
 
 
 def _tell_standing(res: Resources) -> int:
-    with res.sessions() as session:
-        waits = session.execute(_waiting(Intent.id).where(Intent.kind == "standing").limit(1)).first() is not None
-    return tell_standing(res) if waits else 0
+    return tell_standing(res) if anything_to_tell(res, WAITED) else 0
 
 
 def _waiting(*columns: Any) -> Any:

@@ -15,7 +15,6 @@ from celery import Task, shared_task
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from actions.reconcile import LIVE
 from actions.resources import Resources
 from actions.store_records import Differs, DrainStopped, store
 from intake.gate_errors import Unreconciled
@@ -23,6 +22,7 @@ from intake.records import BadRecord, CloseRecord, GapRecord, Position, decode
 from models.draws import Draw, advance, draw_by_name
 from models.draws import Position as PositionRow
 from models.gate_state import gate_state
+from rules.draws import LIVE
 
 SHIFT_S = 20.0  # far below the tasks' time limit, far above a batch
 

@@ -12,7 +12,6 @@ from celery import Task, shared_task
 from sqlalchemy import select
 
 from actions.credit import push_outbox
-from actions.reconcile import LIVE
 from actions.resources import Resources
 from intake.gate_errors import Unreconciled
 from intake.journal import START
@@ -20,6 +19,7 @@ from intake.records import Position
 from models.draws import Draw
 from models.draws import Position as PositionRow
 from models.tickets import Closing
+from rules.draws import LIVE
 from rules.errors import IntakeUnavailable
 from tasks.each import each
 from tasks.persist import persist

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Takes the generation away, so that nothing is sold before a rebuild, and leaves the rebuild's own mark.
+-- Takes the generation away, so that nothing is sold before a rebuild, and leaves the rebuild's own mark. What the
+-- highest generation was stays.
 -- KEYS: gate
 -- ARGV: the mark
 -- Gives: fenced

@@ -1,6 +1,7 @@
 -- Every script of the gate begins with this text. The keys, their types and their lifetimes:
 --
 -- gate                     HASH    generation: raised by every rebuild, missing while the gate may not sell
+--                                  highest: the highest generation that there ever was, also while that is missing
 --                                  rebuilding: the mark of the rebuild under way
 --                                  full: "1" while the server's memory is above the share at which sales stop
 --                                  touched: counts writes made only so that WAIT has something to wait for

@@ -6,5 +6,6 @@
 
 if call('HGET', KEYS[1], 'rebuilding') ~= ARGV[1] then return {'lost'} end
 call('HDEL', KEYS[1], 'rebuilding')
-call('HSET', KEYS[1], 'generation', ARGV[2])
+local highest = math.max(tonumber(ARGV[2]), tonumber(call('HGET', KEYS[1], 'highest') or 0))
+call('HSET', KEYS[1], 'generation', ARGV[2], 'highest', text(highest))
 return {'switched'}

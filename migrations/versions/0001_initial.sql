@@ -13,6 +13,7 @@ CREATE TABLE users (
     parent_id     bigint REFERENCES users,
     ancestors     bigint[] NOT NULL,          -- from the root down to the parent; a subtree is "ancestors @> {id}"
     status        text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
+    suspended_by  bigint REFERENCES users,    -- who suspended him: nobody below that person lifts it
     full_name     text,
     phone         text,
     address       text,

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from threading import Barrier
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text, update
 
-from actions import logins
+from actions import ended_logins
+from actions.reconcile import reconcile
 from actions.resources import Resources
+from intake import keys
 from models.logins import Login
 from models.session import make_sessions
 from rules.errors import IntakeUnavailable
-from tests.api.conftest import Caller, People, sale
+from runtime.resp import ask
+from tests.api.conftest import PASSWORD, Caller, People, sale
 from tests.api.logging_in import REVOKED, claims_of, holder, log_in, refresh, refusal
+
+UNTOLD = (503, "intake_unavailable")
+DeafGate = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def deaf_gate(res: Resources) -> DeafGate:
+    """While it lasts, this process cannot tell the gate of sessions that ended."""
+
+    @contextmanager
+    def deaf() -> Iterator[None]:
+        def away(*_: Any) -> None:
+            raise IntakeUnavailable(retry_after=1)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(res.gate, "end_sessions", away)
+            yield
+
+    return deaf
 
 
 def test_a_logout_ends_this_session_alone_at_the_very_next_call(
@@ -53,17 +76,65 @@ def test_a_session_that_ended_while_the_gate_was_away_is_told_by_the_sweep(
     seller: Caller,
     draw_id: str,
     res: Resources,
-    without_gate: Callable[[], AbstractContextManager[None]],
+    deaf_gate: DeafGate,
 ) -> None:
     terminal = holder(nobody, log_in(nobody, "agent"))
-    with without_gate():
-        assert terminal("POST /v1/auth/logout").status_code == 204
+    with deaf_gate():
+        assert refusal(terminal("POST /v1/auth/logout")) == UNTOLD
         assert refusal(terminal("GET /v1/me")) == REVOKED
         with pytest.raises(IntakeUnavailable):
-            logins.tell_gate(res)
-    assert logins.tell_gate(res) == 1
-    assert logins.tell_gate(res) == 0
+            ended_logins.tell_gate(res)
+    assert ended_logins.tell_gate(res) == 1
+    assert ended_logins.tell_gate(res) == 0
     assert refusal(terminal("POST /v1/tickets", sale(draw_id, ("straight", "046", 100)))) == REVOKED
+
+
+def test_a_logout_again_says_whether_the_gate_knows(
+    people: People,
+    nobody: Caller,
+    seller: Caller,
+    draw_id: str,
+    deaf_gate: DeafGate,
+) -> None:
+    terminal = holder(nobody, log_in(nobody, "agent"))
+    with deaf_gate():
+        assert [refusal(terminal("POST /v1/auth/logout")) for _ in range(3)] == [UNTOLD] * 3
+    assert refusal(terminal("POST /v1/auth/logout")) == REVOKED
+    assert refusal(terminal("POST /v1/tickets", sale(draw_id, ("straight", "046", 100)))) == REVOKED
+
+
+def test_a_lost_devices_end_is_answered_for_once_the_gate_knows(
+    people: People,
+    nobody: Caller,
+    seller: Caller,
+    draw_id: str,
+    deaf_gate: DeafGate,
+) -> None:
+    pair = log_in(nobody, "agent")
+    path = f"DELETE /v1/users/{people.agent.id}/sessions/{claims_of(pair['access_token'])['sid']}"
+    with deaf_gate():
+        assert [refusal(people.coordinator(path)) for _ in range(2)] == [UNTOLD] * 2
+    assert people.coordinator(path).status_code == 204
+    sold = holder(nobody, pair)("POST /v1/tickets", sale(draw_id, ("straight", "046", 100)))
+    assert refusal(sold) == REVOKED
+
+
+def test_those_who_do_not_sell_log_out_without_the_gate(
+    people: People, nobody: Caller, res: Resources, deaf_gate: DeafGate
+) -> None:
+    with deaf_gate():
+        assert holder(nobody, log_in(nobody, "admin"))("POST /v1/auth/logout").status_code == 204
+        body = {"current": PASSWORD, "new": "another good one"}
+        assert people.agent("POST /v1/me/password", body).status_code == 204
+    assert ended_logins.tell_gate(res) == 1
+
+
+def test_a_suspended_agents_logout_is_no_end(people: People, nobody: Caller) -> None:
+    agent = holder(nobody, log_in(nobody, "agent"))
+    assert people.coordinator(f"POST /v1/users/{people.agent.id}/suspend", {"reason": "x"}).status_code == 200
+    assert refusal(agent("POST /v1/auth/logout")) == REVOKED
+    assert people.coordinator(f"POST /v1/users/{people.agent.id}/reactivate").status_code == 200
+    assert agent("GET /v1/me").status_code == 200
 
 
 def test_what_was_told_to_a_gate_of_an_older_generation_is_told_again(
@@ -78,10 +149,32 @@ def test_what_was_told_to_a_gate_of_an_older_generation_is_told_again(
             session.execute(text("UPDATE gate_state SET generation = generation + 1"))
 
     monkeypatch.setattr(res.gate, "end_sessions", and_then_it_was_rebuilt)
-    assert terminal("POST /v1/auth/logout").status_code == 204
+    assert refusal(terminal("POST /v1/auth/logout")) == UNTOLD
     with res.sessions() as session:
         untold = select(func.count()).select_from(Login).where(Login.ended_at.is_not(None), Login.told_at.is_(None))
         assert session.scalar(untold) == 1
+
+
+def test_the_gate_remembers_an_end_a_day_longer_than_any_token_lives_also_when_it_is_rebuilt(
+    people: People, nobody: Caller, res: Resources, redis_url: str
+) -> None:
+    terminal = holder(nobody, log_in(nobody, "agent"))
+    sid = claims_of(terminal.token or "")["sid"]
+    assert terminal("POST /v1/auth/logout").status_code == 204
+    least = res.settings.access_token_minutes * 60 + 24 * 60 * 60 - 60
+
+    def left_s() -> int:
+        found: int = res.rebuild._client.ttl(keys.ended(sid))
+        return found
+
+    assert left_s() > least
+    with res.sessions.begin() as session:  # an hour ago: no token of it lives, but clocks may be set back
+        session.execute(
+            update(Login).where(Login.ended_at.is_not(None)).values(ended_at=func.now() - timedelta(hours=1))
+        )
+    assert ask(redis_url, "FLUSHALL", "SYNC") == "+OK"
+    reconcile(res)
+    assert left_s() > least
 
 
 def test_a_lost_device_ends_alone(people: People, nobody: Caller) -> None:
@@ -134,12 +227,12 @@ def test_sessions_elsewhere_are_not_found_and_operators_end_only_their_own(peopl
 def test_sessions_that_were_over_long_ago_are_forgotten(people: People, nobody: Caller, res: Resources) -> None:
     ended = holder(nobody, log_in(nobody, "agent", device="ended"))
     assert ended("POST /v1/auth/logout").status_code == 204
-    assert logins.forget_old(res) == 0
+    assert ended_logins.forget_old(res) == 0
     with res.sessions.begin() as session:
-        long_ago = func.now() - text(f"interval '{logins.KEPT_DAYS + 1} days'")
+        long_ago = func.now() - text(f"interval '{ended_logins.KEPT_DAYS + 1} days'")
         session.execute(update(Login).where(Login.device == "ended").values(ended_at=long_ago))
         session.execute(update(Login).where(Login.user_id == people.operator.id).values(expires_at=long_ago))
-    assert logins.forget_old(res) == 2
+    assert ended_logins.forget_old(res) == 2
     assert people.agent("GET /v1/me").status_code == 200
 
 

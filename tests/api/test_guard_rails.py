@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
+import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -15,13 +15,19 @@ import brotli
 import pytest
 from flask import Flask
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from actions.resources import Resources
-from api import refusals
+from api import refusal_writer, refusals
 from api.forwarded import behind_proxies
+from api.refusal_writer import Refusal, RefusalWriter
+from api.served import served
 from models.audit import AuditRow
+from runtime.origin import SYSTEM
 from runtime.settings import Settings
 from tests.api.conftest import PASSWORD, Caller, People, running, set_up
+
+Refused = Callable[[], list[tuple[Any, ...]]]
 
 OFFICE = "https://office.example.org"
 
@@ -184,11 +190,18 @@ def rows(res: Resources) -> list[AuditRow]:
         return list(session.query(AuditRow).order_by(AuditRow.id))
 
 
-def refused(res: Resources) -> list[tuple[Any, ...]]:
-    return [(row.actor_id, row.action, row.object, row.outcome) for row in rows(res) if row.outcome != "done"]
+@pytest.fixture
+def refused(app: Flask, res: Resources) -> Callable[[], list[tuple[Any, ...]]]:
+    """The rows of refused attempts, once all of them are written."""
+
+    def found() -> list[tuple[Any, ...]]:
+        served(app).refusals.flush()
+        return [(row.actor_id, row.action, row.object, row.outcome) for row in rows(res) if row.outcome != "done"]
+
+    return found
 
 
-def test_refused_attempts_leave_their_rows(people: People, res: Resources) -> None:
+def test_refused_attempts_leave_their_rows(people: People, res: Resources, refused: Refused) -> None:
     admin, agent = people.admin.id, people.agent.id
     other = people.other_admin.id
     asked = {"X-Request-ID": "find-me"}
@@ -196,7 +209,7 @@ def test_refused_attempts_leave_their_rows(people: People, res: Resources) -> No
     assert people.admin(f"POST /v1/users/{other}/credit", {"amount": 1}).status_code in (404, 422)
     assert people.admin("POST /v1/draws", {"game": "9D"}).status_code == 422
     assert people.admin("POST /v1/draws/3D-20260105-1400/close").status_code == 404
-    found = refused(res)
+    found = refused()
     assert (agent, "user.create", "/v1/users", "forbidden") in found
     assert (admin, "draw.create", "/v1/draws", "invalid") in found
     assert (admin, "draw.close", "draw:3D-20260105-1400", "no_such_draw") in found
@@ -205,29 +218,68 @@ def test_refused_attempts_leave_their_rows(people: People, res: Resources) -> No
     assert (first.actor, first.role, first.request_id, first.address) == ("agent", "agent", "find-me", "127.0.0.1")
 
 
-def test_what_no_column_can_hold_is_written_as_what_it_looks_like(people: People, res: Resources) -> None:
+def test_what_no_column_can_hold_is_written_as_what_it_looks_like(people: People, refused: Refused) -> None:
     long = "9" * 300
     for part in ("%00%0A%1b", long):
         assert people.admin(f"POST /v1/draws/{part}/close").status_code == 404
-    assert [about for _, _, about, _ in refused(res)] == ["draw:???", f"draw:{long}"[: refusals.OBJECT_CHARACTERS_MAX]]
+    assert [about for _, _, about, _ in refused()] == ["draw:???", f"draw:{long}"[: refusals.OBJECT_CHARACTERS_MAX]]
 
 
-def test_reads_sales_and_strangers_leave_none(people: People, nobody: Caller, res: Resources, draw_id: str) -> None:
-    before = refused(res)
+def test_reads_sales_and_strangers_leave_none(people: People, nobody: Caller, draw_id: str, refused: Refused) -> None:
+    before = refused()
     assert people.agent("GET /v1/users").status_code == 403
     assert people.agent("POST /v1/tickets", {}).status_code == 422
     assert people.admin("POST /v1/tickets", {}).status_code == 403
     assert nobody("POST /v1/users", {}).status_code == 401
-    assert refused(res) == before
+    assert refused() == before
 
 
 def test_a_refusal_is_answered_as_ever_when_its_row_cannot_be_written(
-    people: People, res: Resources, monkeypatch: pytest.MonkeyPatch
+    people: People, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("INSERT", {}, Exception("gone"))
 
-    monkeypatch.setattr(refusals, "record", away)
-    answer = people.agent("POST /v1/users", {})
+    with capture_logs() as lines, monkeypatch.context() as patched:
+        patched.setattr(refusal_writer, "record", away)
+        answer = people.agent("POST /v1/users", {})
+        assert refused() == []
     assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
-    assert json.dumps(refused(res)).count("user.create") == 0
+    assert [line["event"] for line in lines] == ["refused", "refusal_not_written"]
+    assert people.agent("POST /v1/users", {}).status_code == 403
+    assert [action for _, action, _, _ in refused()] == ["user.create"], "what comes later is written"
+
+
+def test_no_refusal_waits_for_a_database_that_hangs(
+    people: People, res: Resources, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, record = threading.Event(), refusal_writer.record
+
+    def after_the_answer(*given: Any, **named: Any) -> None:
+        assert answered.wait(30)
+        record(*given, **named)
+
+    monkeypatch.setattr(refusal_writer, "record", after_the_answer)
+    before = res.clock.now()
+    asked = [people.agent("POST /v1/users", {}, headers={"X-Request-ID": f"r-{n}"}).status_code for n in range(3)]
+    after = res.clock.now()
+    assert rows(res)[-1].outcome == "done"
+    answered.set()
+    assert (asked, len(refused())) == ([403] * 3, 3)
+    written = rows(res)[-3:]
+    assert [(row.actor, row.request_id) for row in written] == [("agent", f"r-{n}") for n in range(3)]
+    assert all(before <= row.at <= after for row in written), "they name the instant of the refusal"
+
+
+def test_more_refusals_than_may_wait_keep_their_log_lines_and_a_stop_writes_the_rest(
+    people: People, res: Resources, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusal_writer, "WAITING_MAX", 3)
+    writer = RefusalWriter(res.sessions)
+    with capture_logs() as lines:
+        for number in range(5):
+            writer.put(Refusal(SYSTEM, res.clock.now(), "draw.close", f"draw:{number}", "forbidden"))
+    assert [line["event"] for line in lines] == ["refusal_not_written"] * 2
+    writer.start()
+    writer.stop()
+    assert [about for _, _, about, _ in refused()] == ["draw:0", "draw:1", "draw:2"]

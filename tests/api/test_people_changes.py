@@ -182,3 +182,38 @@ def test_a_one_time_password_is_good_for_choosing_another_only(people: People, n
     assert agent("POST /v1/me/password", chosen).status_code == 204
     assert agent("GET /v1/tickets").status_code == 200
     assert people.coordinator(f"POST /v1/users/{people.coordinator.id}/password").json["code"] == "forbidden"
+
+
+def test_what_somebody_higher_suspended_nobody_lower_lifts(people: People, hire: Callable[..., Caller]) -> None:
+    assert suspend(people.superadmin, people.agent.id) == (200, "suspended")
+    for lower in (people.coordinator, people.admin):
+        assert reactivate(lower, people.agent.id) == (403, "forbidden")
+    assert people.admin(f"GET /v1/users/{people.agent.id}").json["status"] == "suspended"
+    assert reactivate(hire(people.superadmin, "deputy", "superadmin"), people.agent.id) == (200, "active")
+    assert suspend(people.coordinator, people.agent.id) == (200, "suspended")
+    assert reactivate(people.admin, people.agent.id) == (200, "active")
+
+
+def test_a_suspension_from_a_wider_area_is_not_the_inner_coordinators_to_lift(
+    people: People, hire: Callable[..., Caller]
+) -> None:
+    inner = hire(people.coordinator, "inner", "coordinator")
+    seller = hire(inner, "far-agent", "agent")
+    assert suspend(people.coordinator, seller.id) == (200, "suspended")
+    assert reactivate(inner, seller.id) == (403, "forbidden")
+    assert reactivate(people.coordinator, seller.id) == (200, "active")
+
+
+def test_all_that_a_sale_earns_together_is_bounded(people: People, hire: Callable[..., Caller], res: Resources) -> None:
+    """Else a coordinator would make money out of commissions to his own people."""
+    most = res.settings.commission_bp_max
+    assert patch(people.admin, people.coordinator.id, commission_bp=300)[0] == 200
+    assert patch(people.coordinator, people.agent.id, commission_bp=most - 300)[0] == 200
+    status, body = patch(people.coordinator, people.agent.id, commission_bp=most - 299)
+    assert (status, body["errors"][0]["path"]) == (422, "commission_bp")
+    assert patch(people.admin, people.coordinator.id, commission_bp=301)[0] == 422  # the agent below has the rest
+    inner = hire(people.coordinator, "inner", "coordinator", commission_bp=1_000)
+    new = {"username": "another", "password": PASSWORD, "role": "agent", "commission_bp": most - 1_299}
+    assert inner("POST /v1/users", new).json["errors"][0]["path"] == "commission_bp"
+    assert inner("POST /v1/users", new | {"commission_bp": most - 1_300}).status_code == 201
+    assert patch(people.admin, people.agent.id, parent_id=inner.id)[0] == 422  # he would stand below both

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 
 from api import rates
 from intake.counters import IN_THIS_PROCESS, _client_url, counters
@@ -158,6 +158,36 @@ def test_a_guesser_with_many_addresses_does_not_lock_out_the_owners_device(narro
         assert attempts(app, 9, username="other", address="203.0.113.77") == 5
         assert attempts(app, 3, username="other", address="203.0.113.77", known=True) == 3
         assert attempts(app, 9, known=True) == 2
+
+
+def test_a_device_that_an_account_knows_counts_for_its_address_too(narrow: Running) -> None:
+    with narrow(logins_per_min_address=7) as app:
+        assert sum(attempts(app, 1, username=f"name{number}", known=True) for number in range(20)) == 7
+        assert attempts(app, 1, username="name99") == 1, "apart from what strangers try there"
+        assert attempts(app, 1, username="name99", address="203.0.113.2", known=True) == 1
+
+
+def test_guesses_from_devices_that_an_account_knows_are_limited_apart_from_those_of_strangers(narrow: Running) -> None:
+    with narrow(logins_per_min=5) as app:
+        places = [f"203.0.113.{number}" for number in range(1, 60)]
+        assert sum(attempts(app, 4, address=place, known=True) for place in places) == rates.FAMILIAR.amount
+        assert sum(attempts(app, 1, address=place) for place in places) == rates.STRANGERS.amount
+        assert attempts(app, 1, username="other", known=True) == 1
+
+
+def test_the_limiter_is_not_asked_for_sales_and_probes(narrow: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    with narrow(user_requests_per_s=1) as app:
+        superadmin = log_in(app)
+        limiter, asked = app.extensions[rates.NAME].limiter, []
+        monkeypatch.setattr(limiter, "_check_request_limit", lambda **_: asked.append(request.path))
+        for call in ("POST /v1/tickets", "POST /v1/tickets/batch", "GET /health/live", "GET /health/ready"):
+            superadmin(call)
+        assert asked == []
+        superadmin("GET /v1/me")
+        assert asked == ["/v1/me"]
+        hooks = [hook for kind in (app.before_request_funcs, app.after_request_funcs) for hook in kind[None]]
+        hooks += app.teardown_request_funcs.get(None, [])
+        assert not [hook for hook in hooks if "flask_limiter" in repr(hook)]
 
 
 def test_guesses_with_a_stolen_token_are_limited(narrow: Running) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import select, text
 
 from actions import users
 from actions.resources import Resources
+from api.served import served
 from models.audit import AuditRow
 from runtime.logging import configure_logging
 from runtime.secret_files import read_secret
@@ -151,6 +152,7 @@ def test_no_secret_is_in_the_logs_or_in_the_audit_log(
     new_people(people, secrets)
     logins(nobody, people, secrets)
     _make_a_mistake(people.admin, res, monkeypatch)
+    served(people.admin.app).refusals.flush()
     chain(res)
     with res.sessions() as session:
         written = [dict(row) for row in session.execute(select(AuditRow.__table__)).mappings()]

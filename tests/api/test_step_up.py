@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import jwt
+import pytest
 
+from actions import ended_logins, logins
+from actions.resources import Resources
 from api.served import served
-from tests.api.conftest import PASSWORD, Caller, People
+from intake import keys
+from runtime.clock import FixedClock
+from tests.api.conftest import PASSWORD, Caller, People, sale
 from tests.api.logging_in import REVOKED, claims_of, holder, log_in, refresh, refusal
 
 # A call that needs a fresh token.
@@ -45,6 +52,29 @@ def test_a_stale_token_steps_up_with_the_password(people: People, nobody: Caller
     assert stepped(FRESH_CALL).status_code == 200
     assert stale("POST /v1/auth/logout").status_code == 204
     assert refusal(stepped("GET /v1/me")) == REVOKED, "it belongs to the same session"
+
+
+def test_a_step_up_is_dated_by_its_proof_however_late_it_answers(
+    people: People, nobody: Caller, seller: Caller, draw_id: str, res: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between proof and answer the session ends, and the process sleeps until the gate has forgotten that."""
+    agent = holder(nobody, log_in(nobody, "agent"))
+    sid, step_up, clock = claims_of(agent.token or "")["sid"], logins.step_up, FixedClock(res.clock.now())
+    monkeypatch.setattr(res.clock, "now", clock.now)
+
+    def and_sleeps(*asked: Any) -> logins.Opened:
+        opened = step_up(*asked)
+        assert people.admin(f"DELETE /v1/users/{people.agent.id}/sessions/{sid}").status_code == 204
+        clock.advance(timedelta(seconds=ended_logins.remembered_s(res) + 1))
+        assert res.rebuild._client.delete(keys.ended(sid)) == 1
+        return opened
+
+    monkeypatch.setattr(logins, "step_up", and_sleeps)
+    proved_at = int(clock.now().timestamp())
+    answer = agent("POST /v1/auth/step-up", {"password": PASSWORD})
+    assert (answer.status_code, claims_of(answer.json["access_token"])["iat"]) == (200, proved_at)
+    late = replace(agent, token=answer.json["access_token"])
+    assert refusal(late("POST /v1/tickets", sale(draw_id, ("straight", "046", 100)))) == (401, "token_expired")
 
 
 def test_freshness_ends_after_five_minutes(people: People, nobody: Caller) -> None:

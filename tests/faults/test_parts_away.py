@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -45,21 +45,27 @@ def sell_once(service: Service, terminal: Terminal, draw: str, ticket_id: str) -
     return status, body.get("code", ""), time.monotonic() - began
 
 
-def test_without_postgres_sales_go_on_and_everything_arrives_when_it_is_back(
-    service: Service, terminal: Terminal
-) -> None:
-    admin = service.login("superadmin")
-    draw = service.draw(admin, "14:00")
+@contextmanager
+def hanging_postgres(service: Service) -> Iterator[None]:
     (postmaster, *_) = service.processes("postgres", "-D")
     backends = postmaster.children()
     for process in (postmaster, *backends):
         process.send_signal(signal.SIGSTOP)
     try:
-        for number in range(20):
-            terminal.sell(draw, f"{number:03}")
+        yield
     finally:
         for process in (postmaster, *backends):
             process.send_signal(signal.SIGCONT)
+
+
+def test_without_postgres_sales_go_on_and_everything_arrives_when_it_is_back(
+    service: Service, terminal: Terminal
+) -> None:
+    admin = service.login("superadmin")
+    draw = service.draw(admin, "14:00")
+    with hanging_postgres(service):
+        for number in range(20):
+            terminal.sell(draw, f"{number:03}")
     assert len(terminal.receipts) == 20
     deadline = time.monotonic() + 60
     while True:
@@ -69,6 +75,32 @@ def test_without_postgres_sales_go_on_and_everything_arrives_when_it_is_back(
         assert time.monotonic() < deadline, listed
         time.sleep(0.2)
     assert {item["id"] for item in listed["items"]} == set(terminal.receipts)
+
+
+def test_with_a_hanging_postgres_tickets_are_voided_cancelled_and_found_by_their_ids(
+    service: Service, terminal: Terminal
+) -> None:
+    """Each within the time of one HTTP call of the tests, which is ten times what the contract gives a hanging part."""
+    draw, before = service.draw(service.login("superadmin"), "16:00"), set(terminal.receipts)
+    for number in ("046", "064", "640"):
+        terminal.sell(draw, number)
+    voided, cancelled, kept = (terminal.receipts[sold] for sold in terminal.receipts if sold not in before)
+    of_draw = {"draw_id": draw}
+    with hanging_postgres(service):
+        answers = [
+            service.call(method, f"/v1/tickets/{path}", body, terminal.token)
+            for method, path, body in (
+                ("POST", f"{voided['number']}/void", {"reason": "test"}),
+                ("POST", f"by-id/{cancelled['id']}/cancel", of_draw),
+                ("POST", f"by-id/{uuid.uuid4()}/cancel", of_draw),
+                ("POST", "by-id/nothing/cancel", of_draw),
+                ("GET", f"by-id/{kept['id']}?draw_id={draw}", None),
+                ("GET", f"by-id/{voided['id']}?draw_id={draw}", None),
+            )
+        ]
+    said = [(status, answer["status" if status == 200 else "code"]) for status, answer in answers]
+    assert said[:3] == [(200, "voided"), (200, "voided"), (200, "never_sold")]
+    assert said[3:] == [(422, "invalid"), (200, "accepted"), (200, "voided")]
 
 
 def test_a_hanging_postgres_takes_no_threads_from_the_sales(service: Service, terminal: Terminal) -> None:

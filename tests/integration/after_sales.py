@@ -37,6 +37,12 @@ def later(res: Resources, hours: float = 3) -> Resources:
     return replace(res, clock=FixedClock(res.clock.now() + timedelta(hours=hours)))
 
 
+def time_to_claim_over(res: Resources) -> Resources:
+    """The same resources where the time to claim is over, for which the database's clock has to agree: it ended on the
+    day before the draw."""
+    return replace(res, settings=replace(res.settings, claim_days=-1))
+
+
 def sell_many(lottery: Lottery, draw: str, agent: int, count: int) -> list[Held]:
     """Tickets of two lines of ₱1 each, spread over the numbers."""
     sales = []

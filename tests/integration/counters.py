@@ -14,6 +14,7 @@ from sqlalchemy import select
 from actions import claims, corrections
 from actions.books import check
 from actions.resources import Resources
+from actions.stored_tickets import claim_until
 from models.audit import AuditRow
 from models.claims import Claim, OldWinner, Payout
 from models.ledger import post
@@ -21,7 +22,7 @@ from rules.errors import Problem
 from rules.tickets import old_code_digest
 from runtime.clock import FixedClock
 from tasks.settle import settle
-from tests.integration.after_sales import ledger, read_draw, resulted, wallet
+from tests.integration.after_sales import as_owner, ledger, read_draw, resulted, time_to_claim_over, wallet
 from tests.integration.conftest import Lottery
 
 T = TypeVar("T")
@@ -73,9 +74,9 @@ class House:
         return claims.claim(res or self.res, actor, receipt["number"], receipt["code"], payee)
 
     def after_claims(self) -> Resources:
-        """Resources of when the time to claim is over."""
-        until = read_draw(self.res, self.draw).draws_at + timedelta(days=self.res.settings.claim_days)
-        return replace(self.res, clock=FixedClock(until))
+        """Resources of the instant at which the time to claim is over."""
+        over = time_to_claim_over(self.res)
+        return replace(over, clock=FixedClock(claim_until(over, read_draw(over, self.draw))))
 
     def balance(self, user_id: int) -> int:
         return wallet(self.res, user_id).balance
@@ -125,6 +126,12 @@ def moved_in(lottery: Lottery, agent: int, number: str = "OLD-1", code: str = "Q
         session.add(winner)
         post(session, "opening", {}, {"prizes_owed": prize, "opening": -prize})
     return winner
+
+
+def old_winners_are_over(house: House) -> None:
+    """As if they had moved in two days earlier."""
+    with as_owner(house.res) as connection:
+        connection.execute("UPDATE old_winners SET claim_until = claim_until - interval '2 days'")
 
 
 def outcomes(calls: Sequence[Callable[[], T]], threads: int = 8) -> list[T | str]:

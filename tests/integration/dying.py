@@ -43,11 +43,12 @@ class Died(BaseException):
 
 class Deaths:
     """Counts the places at which dying makes a difference: around each commit, each call of the gate, and before each
-    write of a rebuild."""
+    write of a rebuild. Or lets another process rebuild the gate there, where this one holds nothing that it needs."""
 
     def __init__(self, res: Resources) -> None:
-        self._left = 0
-        self.died = 0
+        self._res = res
+        self._left = self._rebuilt_in = 0
+        self.disturbed = False  # whether anything has happened since `at`
         event.listen(res.sessions, "before_commit", lambda _: self._pass())
         event.listen(res.sessions, "after_commit", lambda _: self._pass())
         gate: Any = res.gate
@@ -57,19 +58,29 @@ class Deaths:
 
     @contextmanager
     def at(self, place: int) -> Iterator[None]:
-        """Dies at the `place`-th of these places, if there are so many; 0: never."""
-        self._left = place
+        """Dies at the `place`-th of these places, if there are so many; below 0: the gate is rebuilt there."""
+        self._left, self._rebuilt_in, self.disturbed = max(0, place), max(0, -place), False
         try:
             yield
         finally:
-            self._left = 0
+            self._left = self._rebuilt_in = 0
 
     def _pass(self) -> None:
+        if self._rebuilt_in and self._holds_nothing():
+            self._rebuilt_in -= 1
+            if not self._rebuilt_in:
+                self.disturbed = True
+                self._res.rebuild.fence()
+                reconcile(self._res)
         if self._left:
             self._left -= 1
             if not self._left:
-                self.died += 1
+                self.disturbed = True
                 raise Died
+
+    def _holds_nothing(self) -> bool:
+        witness: Any = self._res.witness
+        return self._res.sessions.kw["bind"].pool.checkedout() == 0 and witness._calls == 0
 
     def _around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def passing(*args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import redis
 from sqlalchemy import select
 
-from actions.reconcile import LIVE
 from actions.resources import Resources
 from intake.bets import fields
 from intake.records import Position, TicketRecord, VoidRecord, decode, raw_record
@@ -15,6 +14,7 @@ from models.draws import Draw, Intent
 from models.draws import Position as PositionRow
 from models.gate_state import gate_state
 from models.people import User, Wallet, WalletOutbox, suspended_agents
+from rules.draws import LIVE
 from rules.tickets import Line
 
 

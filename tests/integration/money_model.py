@@ -137,6 +137,17 @@ class MoneyModel:
         person = self.people[user]
         person.rates.append((self.now(), bp, list(person.chain)))
 
+    def most_earned(self, user: int, bp: int, chain: list[int]) -> int:
+        """Basis points of a sale that all together would earn at most of anybody's at or below the user, if he had
+        these."""
+        rates = {one.id: one.rates[-1][1] for one in self.people.values()} | {user: bp}
+        chains = {one.id: one.chain for one in self.people.values()} | {user: chain}
+        return max(
+            rates[one] + sum(rates[above] for above in above_him if self.people[above].role == "coordinator")
+            for one, above_him in chains.items()
+            if one == user or user in above_him
+        )
+
     # ── tickets ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def sold(self, ticket: Sold) -> None:

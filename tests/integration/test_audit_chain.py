@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy import select
 import models.audit
 from actions import audit_chain
 from actions.audit import record
-from actions.audit_chain import Head, canonical, heads_file, lengthen, verify
+from actions.audit_chain import Head, canonical, heads_file, lengthen, torn_lines, verify
 from models.audit import AuditLink, AuditRow
 from runtime.origin import SYSTEM, Origin, set_origin
 from tasks.audit import chain
@@ -244,7 +245,47 @@ def test_of_many_findings_the_first_are_told(chained: Lottery, tamper: Tamper, m
 
 def test_a_heads_file_that_is_none_is_found(chained: Lottery) -> None:
     assert findings(chained, "hello") == ["heads, line 1: not a head"]
-    assert findings(chained, "1 00", "1 11")[0] == "heads, line 2: 1 stands there with another hash before"
+    twice = "1 " + "00" * 32, "1 " + "11" * 32
+    assert findings(chained, *twice)[0] == "heads, line 2: 1 stands there with another hash before"
+
+
+@pytest.mark.parametrize("left", [1, 2, 3, 40, 65])
+def test_a_head_that_was_written_in_part_is_no_finding_and_spoils_no_other(chained: Lottery, left: int) -> None:
+    path = heads_file(chained.res)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines()[0][:left])
+    deed(chained)
+    chain(chained.res)
+    lines = path.read_text().splitlines()
+    assert (len(lines), lines[2]) == (4, lines[0][:left])
+    assert findings(chained) == []
+    assert torn_lines(lines) == [3]
+    assert findings(chained, *lines[:2], lines[2] + "!", lines[3]) == ["heads, line 3: not a head"]
+
+
+def test_a_full_disk_is_told_and_the_next_head_stands_on_a_line_of_its_own(
+    chained: Lottery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    deed(chained)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:9]))
+        with pytest.raises(OSError, match="in part"):
+            lengthen(chained.res)
+    deed(chained)
+    assert lengthen(chained.res)[0] == 1
+    assert findings(chained) == []
+    assert torn_lines(heads_file(chained.res).read_text().splitlines()) == [3]
+
+
+def test_what_a_link_covers_does_not_change_with_the_table() -> None:
+    row = AuditRow(id=7, at=datetime(2026, 1, 2, 3, 4, 5, 6, UTC), actor="ñ", action="login", object="user:1")
+    row.before, row.after, row.outcome = None, {"b": [1], "a": True}, "done"
+    assert canonical(row).decode() == (
+        '{"action":"login","actor":"ñ","actor_id":null,"address":null,"after":{"a":true,"b":[1]},'
+        '"at":"2026-01-02T03:04:05.000006+00:00","before":null,"id":7,"object":"user:1","outcome":"done",'
+        '"request_id":null,"role":null}'
+    )
 
 
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {} CASCADE"])

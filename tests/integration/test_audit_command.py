@@ -51,6 +51,15 @@ def test_a_changed_row_ends_it_with_1_and_the_finding(verify: Verify, database: 
     assert found.output.startswith("link 2: row ")
 
 
+def test_a_head_written_in_part_is_named_beside_the_verdict(verify: Verify, lottery: Lottery) -> None:
+    with heads_file(lottery.res).open("ab") as file:
+        file.write(b"4 00ff\0\0")
+    found = verify()
+    assert found.exit_code == 0, found.output
+    assert "audit-heads.log, line 2: a head that was written in part" in found.output
+    assert "1 kept heads agree" in found.output
+
+
 def test_kept_heads_from_elsewhere_are_compared(verify: Verify, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_text("\n7 " + "ab" * 32 + "\n")

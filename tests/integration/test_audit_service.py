@@ -18,13 +18,13 @@ CHAIN_WAIT_S = 60
 
 
 def chained(service: Service, token: str) -> dict[str, Any]:
-    """The newest row of the audit log, once it has its link."""
+    """The newest row of the audit log, once it is a refusal's, which is written after the answer, and has its link."""
     deadline = time.monotonic() + CHAIN_WAIT_S
     while time.monotonic() < deadline:
         status, body = service.call("GET", "/v1/audit?limit=1", token=token)
         assert status == 200, body
-        if body["items"] and body["items"][0]["link"]:
-            row: dict[str, Any] = body["items"][0]
+        row: dict[str, Any] = body["items"][0]
+        if row["link"] and row["outcome"] != "done":
             return row
         time.sleep(0.2)
     raise TimeoutError("nobody chained the audit log")

@@ -21,9 +21,9 @@ from tasks.persist import persist
 from tasks.settle import settle
 from tasks.void_draw import void_draw
 from tests.conftest import Database
-from tests.integration.after_sales import as_owner, decide, drain, ledger, resulted
+from tests.integration.after_sales import as_owner, decide, drain, ledger, resulted, time_to_claim_over
 from tests.integration.conftest import Lottery
-from tests.integration.counters import PAYEE, House, books_are_right, moved_in, outcomes
+from tests.integration.counters import PAYEE, House, books_are_right, moved_in, old_winners_are_over, outcomes
 
 
 def full_day(lottery: Lottery) -> House:
@@ -57,7 +57,8 @@ def full_day(lottery: Lottery) -> House:
     expired = lottery.draw(minute=lottery.next_minute())
     lottery.sell(expired, house.seller, "s046:1")
     assert settle(resulted(lottery, expired, "046"), expired)
-    expire_claims(house.after_claims())
+    old_winners_are_over(house)
+    assert expire_claims(time_to_claim_over(house.res)) == 70_000 + 45_000
     return house
 
 
@@ -77,6 +78,7 @@ CHANGES = {
     "UPDATE draws SET status = 'void', voided_at = now(), voiding_at = now() WHERE status = 'open'": "sales are",
     "UPDATE winners SET prize = prize + 1 WHERE version = 2": "winning lines are missing",
     "DELETE FROM winners WHERE version = 2 AND line_no = 2": "2 winning lines are missing in version 2, 0 too many",
+    "UPDATE ticket_lines SET number = '640' WHERE number = '064' AND play = 'straight'": "0 winning lines are missing",
     "UPDATE results SET number = '731' WHERE version = 2": "too many",
     "UPDATE payouts SET paid = paid + 1 WHERE paid > 0": "prizes_owed is",
     "UPDATE payouts SET paid = 0, tax = 0": "its claims say",
@@ -121,6 +123,19 @@ def test_a_day_of_everything_is_right_and_each_change_is_told(day: House, as_tab
         session.rollback()
         session.expunge_all()
     assert check(session) == []
+
+
+def test_winners_that_a_settlement_overlooked_are_told(lottery: Lottery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check does not find winning lines by the settlement's way."""
+    house = House(lottery)
+    house.sell("s046:10", "r640:1", "s640:1")
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.settle.winning_bets", lambda game, number: [("straight", (number,))])
+        house.settle("046")
+    with house.res.sessions() as session:
+        assert check(session) == [
+            f"draw {house.draw}: 1 winning lines are missing in version 1, 0 too many",
+        ]
 
 
 def test_the_example_day_of_the_documentation(lottery: Lottery) -> None:

@@ -42,7 +42,7 @@ def test_a_waiting_claim_is_the_claimers_and_pays_nothing(house: House, pending:
     receipt, claim_id = pending
     again = house.claim(house.clerk, receipt)
     assert (again[0], again[1]["claim_id"]) == (202, claim_id)
-    assert refused(house, receipt, AlreadyClaimed).extra == {"by_you": False, "status": "pending"}
+    assert refused(house, receipt, AlreadyClaimed).extra == {"by_you": False, "claim_status": "pending"}
     assert house.balance(house.clerk) == 0
     assert by_number(house.res, house.admin, receipt["number"])["status"] == "claim_pending"
     books_are_right(house.res)

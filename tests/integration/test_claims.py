@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from actions import claim_decisions, claims, holds
+from actions import claim_decisions, claims, holds, user_changes
 from actions.resources import Resources
 from actions.verify import verify
 from actions.void import void
 from models.ledger import Account, Entry, Posting
-from models.people import User
+from models.people import CommissionRate, User
 from rules.errors import (
     AlreadyClaimed,
     ClaimExpired,
@@ -25,7 +25,7 @@ from rules.errors import (
 )
 from rules.tickets import ticket_number
 from tasks.void_draw import void_draw
-from tests.integration.after_sales import decide, killed, sealed
+from tests.integration.after_sales import decide, killed, later, sealed
 from tests.integration.conftest import Lottery
 from tests.integration.counters import PAYEE, WINS, WINS_HIGH, House, books_are_right, gate_knows, moved_in, refused
 
@@ -108,6 +108,18 @@ def test_counters_below_the_same_administrator_and_those_above_may_claim(house: 
         (house.seller, house.coordinator, far, beside, house.admin, house.superadmin), receipts, strict=True
     ):
         assert house.claim(actor, receipt)[0] == 200
+    books_are_right(house.res)
+
+
+def test_a_moved_sellers_tickets_are_paid_where_they_were_sold_and_where_he_is_now(house: House) -> None:
+    old, new = house.sell(WINS), house.sell(WINS)
+    house.settle()
+    with house.res.sessions.begin() as session:
+        seller = session.get_one(User, house.seller)
+        session.add(CommissionRate(user_id=seller.id, bp=0, ancestors=seller.ancestors))
+    user_changes.change_user(house.res, house.superadmin, house.seller, {"parent_id": house.other_admin})
+    assert house.claim(house.clerk, old)[0] == 200
+    assert house.claim(house.stranger, new)[0] == 200
     books_are_right(house.res)
 
 
@@ -223,9 +235,9 @@ def test_a_second_claim_learns_whether_the_first_was_its_own(house: House) -> No
     receipt = house.winner()
     house.claim(house.seller, receipt)
     own = refused(house, receipt, AlreadyClaimed)
-    assert own.extra == {"by_you": True, "status": "paid", "prize": 450_000, "tax": 0, "paid": 450_000}
+    assert own.extra == {"by_you": True, "claim_status": "paid", "prize": 450_000, "tax": 0, "paid": 450_000}
     others = refused(house, receipt, AlreadyClaimed, actor_id=house.clerk)
-    assert others.extra == {"by_you": False, "status": "paid"}
+    assert others.extra == {"by_you": False, "claim_status": "paid"}
     assert len(house.claims_of(receipt)) == 1
 
 
@@ -272,7 +284,7 @@ def test_an_old_winner_held_is_not_paid_and_expires_by_its_own_date(house: House
     refused(house, receipt, OnHold)
     holds.release(house.res, house.admin, "OLD-1", "settled")
     house.settle()
-    refused(house, receipt, ClaimExpired, res=house.after_claims())
+    refused(house, receipt, ClaimExpired, res=later(house.res, hours=48))
     assert house.claim(house.seller, receipt)[0] == 200
 
 

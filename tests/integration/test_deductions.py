@@ -231,8 +231,9 @@ def test_a_key_is_forgotten_after_two_days_unless_its_call_still_waits(
     must_agree(lottery, agent)
 
 
-def test_what_a_sweep_completes_is_written_down_as_the_askers_deed(
-    lottery: Lottery, boss: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("completer", [SYSTEM, Origin(0, "somebody", "superadmin", "203.0.113.8", "r2")])
+def test_what_a_sweep_or_anothers_call_completes_is_written_down_as_the_askers_deed(
+    lottery: Lottery, boss: int, monkeypatch: pytest.MonkeyPatch, completer: Origin
 ) -> None:
     agent = lottery.person(pesos=100)
     asker = Origin(boss, "boss", "superadmin", "203.0.113.7", "r1")
@@ -242,10 +243,11 @@ def test_what_a_sweep_completes_is_written_down_as_the_askers_deed(
         for pesos in (70, 40):
             with pytest.raises(errors.IntakeUnavailable):
                 take(lottery, boss, agent, pesos, key=f"k{pesos}")
-    set_origin(SYSTEM)
+    set_origin(completer)
     asked(lottery, timedelta(seconds=3))
     complete_tightening(lottery.res)
-    assert origin() == SYSTEM
+    assert origin() == completer
+    set_origin(SYSTEM)
     with lottery.res.sessions() as session:
         rows = session.scalars(select(AuditRow).where(AuditRow.action == "credit.debit")).all()
     assert {(row.after["amount"], row.outcome) for row in rows} in (

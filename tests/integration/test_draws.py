@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from actions import draws
 from actions.closing import ask_to_close, ask_to_move_cutoff, complete_intents
 from actions.reconcile import reconcile
-from models.draws import Draw, Intent, draw_by_name
+from models.draws import Draw, Intent, advance, draw_by_name
 from rules import errors
 from runtime.clock import FixedClock
 from tasks.close_draws import close_draws
@@ -159,6 +159,16 @@ def test_a_gate_that_took_the_intent_but_is_of_another_generation_now_is_not_bel
         complete_intents(lottery.res, name)
     with lottery.res.sessions() as session:
         assert session.scalar(select(Intent.status)) == "asked"
+
+
+def test_no_draw_is_moved_off_the_diagram(lottery: Lottery) -> None:
+    row = state(lottery, lottery.draw())
+    with lottery.res.sessions.begin() as session:
+        for was, becomes in ((["open"], "sealed"), (["open", "closed"], "closed"), (["void"], "voiding")):
+            with pytest.raises(AssertionError, match=becomes):
+                advance(session, row.id, was, becomes)
+        assert not advance(session, row.id, ["closed"], "sealed", sealed_at=row.draws_at)
+    assert state(lottery, row.name).status == "open"
 
 
 def test_sold_out_numbers_are_listed_with_the_draw(lottery: Lottery) -> None:

@@ -20,7 +20,7 @@ from runtime.clock import FixedClock
 from tasks.claims import expire_claims
 from tests.integration.after_sales import killed, read_draw
 from tests.integration.conftest import Lottery
-from tests.integration.counters import PAYEE, WINS, WINS_HIGH, House, books_are_right, moved_in
+from tests.integration.counters import PAYEE, WINS, WINS_HIGH, House, books_are_right, moved_in, old_winners_are_over
 
 
 @pytest.fixture
@@ -196,27 +196,45 @@ def test_old_winners_expire_by_their_own_dates(house: House) -> None:
         moved_in(lottery, house.seller, f"OLD-{place}", prize=100_000)
     house.claim(house.seller, {"number": "OLD-0", "code": "QX7"})
     holds.hold(house.res, house.admin, "OLD-1", "a dispute")
-    late = replace(house.res, clock=FixedClock(house.res.clock.now() + timedelta(days=2)))
     assert expire_claims(house.res) == 0
-    assert expire_claims(late) == 100_000
-    assert expire_claims(late) == 0
-    holds.release(late, house.admin, "OLD-1", "withdrawn")
-    assert expire_claims(late) == 100_000
+    old_winners_are_over(house)
+    assert expire_claims(house.res) == 100_000
+    assert expire_claims(house.res) == 0
+    holds.release(house.res, house.admin, "OLD-1", "withdrawn")
+    assert expire_claims(house.res) == 100_000
     assert house.account("unclaimed") == 200_000
-    assert verify(late, "OLD-2", "QX7")["status"] == "expired"
+    assert verify(house.res, "OLD-2", "QX7")["status"] == "expired"
     with pytest.raises(ClaimExpired):
         house.claim(house.seller, {"number": "OLD-2", "code": "QX7"})
-    books_are_right(late)
+    books_are_right(house.res)
 
 
 def test_many_old_winners_expire_in_several_transactions(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actions.expiry.OLD_WINNERS_MAX", 2)
     for place in range(5):
         moved_in(house.lottery, house.seller, f"OLD-{place}", prize=100)
-    late = replace(house.res, clock=FixedClock(house.res.clock.now() + timedelta(days=2)))
-    assert expire_claims(late) == 500
+    old_winners_are_over(house)
+    assert expire_claims(house.res) == 500
     assert [row.after["expired"] for row in house.audited("claims.expire")] == [200, 200, 100]
-    books_are_right(late)
+    books_are_right(house.res)
+
+
+@pytest.mark.parametrize("ahead", ["the worker's clock", "the database's clock"])
+def test_one_clock_that_runs_ahead_takes_no_prize_away(house: House, ahead: str) -> None:
+    """What expires is gone for good, so both clocks have to say that the time is over."""
+    receipt = house.winner()
+    moved_in(house.lottery, house.seller)
+    late, year = house.after_claims(), timedelta(days=400)
+    if ahead == "the worker's clock":
+        late = replace(house.res, clock=FixedClock(house.res.clock.now() + year))
+    else:
+        old_winners_are_over(house)
+        late = replace(late, clock=FixedClock(late.clock.now() - year))
+    assert draws_over(late) == []
+    assert expire_draw(late, house.draw) == 0
+    assert expire_claims(late) == 0
+    assert house.claim(house.seller, receipt)[0] == 200
+    assert house.account("unclaimed") == 0
 
 
 def test_dying_while_expiring_leaves_all_to_the_next_run(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -320,3 +320,15 @@ def test_a_large_lottery_moves_in(house: Lottery, run: Callable[..., Outcome]) -
     for _ in range(3):
         pushed += push_outbox(house.res)
     assert pushed == 3_000
+
+
+def test_rates_that_earn_more_than_a_sale_may_are_found(house: Lottery, run: Callable[..., Outcome]) -> None:
+    outcome = run(
+        users_csv(
+            {"username": "area", "role": "coordinator", "commission_bp": "1500"},
+            {"username": "ana", "parent": "area", "commission_bp": "600"},
+            {"username": "bea", "parent": "area", "commission_bp": "500"},
+        )
+    )
+    assert told(outcome) == [("users", 3, "commission_bp")]
+    assert rows_written(house)[0] == 1

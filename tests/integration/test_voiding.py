@@ -17,7 +17,7 @@ from actions.void import void
 from intake.gate_errors import Unreconciled
 from models.draws import Intent
 from models.ledger import Entry
-from models.people import WalletOutbox
+from models.people import User, WalletOutbox
 from models.tickets import DeadLetter
 from rules.errors import DrawNotOpen, IntakeUnavailable, NoSuchDraw, SamePerson, WrongState
 from tasks.open_draws import open_draws
@@ -141,6 +141,18 @@ def test_voiding_needs_two_persons(lottery: Lottery) -> None:
         voiding.ask(lottery.res, cy, draw, "again")
     with pytest.raises(NoSuchDraw):
         voiding.ask(lottery.res, ada, "3D-20260101-1400", "none")
+
+
+def test_what_somebody_asked_for_who_is_suspended_since_cannot_be_confirmed(lottery: Lottery) -> None:
+    draw = lottery.draw()
+    first, second, third = (lottery.person("admin") for _ in range(3))
+    voiding.ask(lottery.res, first, draw, "fraud")
+    with lottery.res.sessions.begin() as session:
+        session.get_one(User, first).status = "suspended"
+    with pytest.raises(WrongState, match="Nobody"):
+        voiding.confirm(lottery.res, second, draw)
+    assert voiding.ask(lottery.res, second, draw, "a reason of my own")["status"] == "awaiting_confirmation"
+    assert voiding.confirm(lottery.res, third, draw)["status"] == "voiding"
 
 
 def test_a_scheduled_draw_becomes_void_without_a_refund(lottery: Lottery) -> None:

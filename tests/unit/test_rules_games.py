@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rules.games import (
     DEFAULT_PRIZES,
     GAMES,
+    anagrams,
     covers,
     is_outcome,
     match_key,
@@ -62,6 +63,20 @@ def test_a_bet_wins_exactly_with_its_number_or_any_order_of_it(game: str) -> Non
             expected = tuple(result for result in outcomes(game) if key_of[result] == key_of[number])
         assert covers(game, play, number) == expected
         assert all(match_key(game, play, other) == match_key(game, play, number) for other in expected)
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_only_an_anagram_of_a_result_can_win(game: str) -> None:
+    for result in outcomes(game):
+        found = set(anagrams(game, result))
+        assert found >= {number for _, numbers in winning_bets(game, result) for number in numbers}
+        assert {"".join(sorted(number)) for number in found} == {"".join(sorted(result))}
+    assert anagrams("3D", "064") == ["046", "064", "406", "460", "604", "640"]
+    assert anagrams("2D", "08-20") == ["08-20", "20-08"]
+    assert anagrams("3D", "777") == ["777"]
+    for number in ("46", "0464", "08-20"):
+        with pytest.raises(ValueError, match="not a number of 3D"):
+            anagrams("3D", number)
 
 
 @pytest.mark.parametrize("game", GAMES)
