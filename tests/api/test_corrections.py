@@ -190,6 +190,7 @@ def test_games_are_not_changed_by_others_or_by_nonsense(people: People) -> None:
         ({"prize_table": {"straight": 1.5}}, "prize_table.straight.value"),
         ({"prize_table": {"straight": 450}}, "prize_table.rambolito_distinct"),
         ({"schedule": ["25:00"]}, "schedule.0"),
+        ({"schedule": ["14:00", "21:00", "14:00"]}, "schedule"),
         ({"cancelled_dates": [{"date": "2026-12-25"}]}, "cancelled_dates.0.reason"),
         ({"limits_by_number": [{"play": "straight", "max": 1}]}, "limits_by_number"),
         ({"times": []}, "times"),

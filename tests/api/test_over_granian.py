@@ -120,6 +120,23 @@ def test_requests_over_a_socket_are_answered_as_in_the_contract(server: Server) 
 
 
 @pytest.mark.slow
+def test_a_refusal_reads_the_body_so_that_its_answer_arrives_and_the_connection_lives(server: Server) -> None:
+    body = b" " * (BATCH_BYTES_MAX - 1)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    try:
+        for call, status in (("POST /v1/tickets", 401), ("PUT /v1/tickets", 405), ("POST /v1/nothing", 404)):
+            connection.request(*call.split(), body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            assert (answer.status, json.loads(answer.read())["status"]) == (status, status)
+            connected = connection.sock
+            connection.request("GET", "/health/live")
+            assert connection.getresponse().read()
+            assert connection.sock is connected
+    finally:
+        connection.close()
+
+
+@pytest.mark.slow
 def test_loads_at_once_over_two_processes_have_one_effect(server: Server) -> None:
     login = json.loads(server("POST /v1/auth/login", {"username": "superadmin", "password": PASSWORD})[2])
     server.token = login["access_token"]

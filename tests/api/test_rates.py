@@ -101,6 +101,20 @@ def test_without_a_login_an_address_is_counted_and_a_made_up_token_is_no_login(n
         assert Caller(app)("GET /v1/me", environ_base={"REMOTE_ADDR": "203.0.113.9"}).status_code == 401
 
 
+def test_logins_are_counted_as_logins_only_and_refreshing_by_session(narrow: Running) -> None:
+    with narrow(user_requests_per_s=1, logins_per_min=100) as app:
+        here = {"environ_base": {"REMOTE_ADDR": "203.0.113.1"}}
+        nobody = Caller(app)
+        wrong = {"username": "superadmin", "password": "wrong"}
+        assert set(statuses(nobody, "POST /v1/auth/login", 12, body=wrong, **here)) == {401}
+        # One address, two sessions: the one that asks all the time keeps the other from nothing.
+        right = {"username": "superadmin", "password": PASSWORD}
+        pairs = [nobody("POST /v1/auth/login", right, **here).json for _ in range(2)]
+        busy, calm = ({"Authorization": f"Bearer {pair['refresh_token']}"} for pair in pairs)
+        assert 429 in statuses(nobody, "POST /v1/auth/refresh", 12, headers=busy, **here)
+        assert nobody("POST /v1/auth/refresh", headers=calm, **here).status_code == 200
+
+
 def test_addresses_of_one_ipv6_network_are_one_address() -> None:
     assert rates.place_of("2001:db8:1:2::1") == rates.place_of("2001:db8:1:2:ffff::9")
     assert rates.place_of("2001:db8:1:3::1") != rates.place_of("2001:db8:1:2::1")
