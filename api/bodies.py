@@ -16,6 +16,8 @@ from rules.errors import FieldError, Invalid, TooLarge, UnsupportedMediaType
 # A full ticket is about 1 KB of JSON, a full batch of 500 about 600 KB.
 BODY_BYTES_MAX = 64 * 1024
 BATCH_BYTES_MAX = 1024 * 1024
+# What is read of a refused request, so that its sender hears why.
+REFUSED_BYTES_MAX = 4 * BATCH_BYTES_MAX
 
 _NOT_JSON: FieldError = {"path": "", "message": "the body is not JSON"}
 
@@ -37,11 +39,15 @@ def read_body(bytes_max: int) -> bytes:
 
 
 def read_away() -> None:
-    """Reads what a refused request has announced: a connection closed on it would take the answer along."""
-    announced = request.content_length
-    if announced is not None and announced <= BATCH_BYTES_MAX:
+    """Reads what a refused request has announced, within REFUSED_BYTES_MAX, and keeps nothing of it.
+
+    A connection closed on what is still being sent would take the answer along.
+    """
+    left, stream = request.content_length or 0, request.environ["wsgi.input"]
+    if left <= REFUSED_BYTES_MAX:
         with suppress(OSError):  # the caller has gone
-            _read_at_most(request.environ["wsgi.input"], announced)
+            while left > 0 and (part := stream.read(min(left, BODY_BYTES_MAX))):
+                left -= len(part)
 
 
 def _read_at_most(stream: Any, size: int) -> bytes:

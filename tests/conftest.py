@@ -28,6 +28,9 @@ TEMPLATE = "template_migrated"
 # Tests kill servers, not the machine, so what is written survives without reaching the disk.
 UNSYNCED = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
+# Whoever starts the tests in the background has them ignore it, and what they start would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 if os.environ.pop("DIE_WITH_PARENT", ""):
     die_with_parent(signal.SIGTERM)
 

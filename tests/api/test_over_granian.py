@@ -121,7 +121,7 @@ def test_requests_over_a_socket_are_answered_as_in_the_contract(server: Server) 
 
 @pytest.mark.slow
 def test_a_refusal_reads_the_body_so_that_its_answer_arrives_and_the_connection_lives(server: Server) -> None:
-    body = b" " * (BATCH_BYTES_MAX - 1)
+    body = b" " * (2 * BATCH_BYTES_MAX)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     try:
         for call, status in (("POST /v1/tickets", 401), ("PUT /v1/tickets", 405), ("POST /v1/nothing", 404)):
