@@ -10,9 +10,9 @@ from sqlalchemy.exc import DBAPIError
 from actions.resources import Resources
 from actions.store_records import DrainStopped, Refused, store
 from intake.records import Position
+from models.dead_letters import DeadLetter
 from models.draws import Draw
 from models.draws import Position as PositionRow
-from models.tickets import DeadLetter
 from rules.errors import NotFound
 
 
@@ -63,16 +63,17 @@ def replay(res: Resources, letter_id: int) -> Replay:
             if letter.status == "replayed":
                 return Replay(True, None)
             letter.status, letter.last_at, letter.attempts = "replayed", func.now(), letter.attempts + 1
+            letter.ended_at = func.now()
             session.flush()
             draw = session.get_one(Draw, letter.draw_id)
-            place = Position(letter.serial, letter.sub)
-            refused = store(session, draw, [(place, letter.record)], keep=False)
+            place, raw = letter.record()
+            refused = store(session, draw, [(Position(*place), raw)], keep=False)
             if refused:
                 raise _StillRefused(refused[0])
     except (_StillRefused, DrainStopped, DBAPIError) as problem:
         reason = problem.reason if isinstance(problem, _StillRefused) else str(problem)
         with res.sessions.begin() as session:
-            values = {"attempts": DeadLetter.attempts + 1, "last_at": func.now(), "reason": reason}
+            values = {"attempts": DeadLetter.attempts + 1, "last_at": func.now(), "error": reason}
             session.execute(update(DeadLetter).where(DeadLetter.id == letter_id).values(values))
         return Replay(False, reason)
     return Replay(True, None)
@@ -84,10 +85,10 @@ def _body(letter: DeadLetter, draw: str) -> dict[str, Any]:
         "draw_id": draw,
         "position": f"{letter.serial}-{letter.sub}",
         "status": letter.status,
-        "reason": letter.reason,
+        "reason": letter.error,
         "sqlstate": letter.sqlstate,
         "attempts": letter.attempts,
         "first_at": letter.first_at.isoformat(),
         "last_at": letter.last_at.isoformat(),
-        "record": letter.record.decode(errors="backslashreplace"),
+        "record": (letter.body or b"").decode(errors="backslashreplace"),
     }

@@ -10,9 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from intake.records import CloseRecord, GapRecord, OpenRecord, Position, VoidRecord
+from models.dead_letters import waiting_records
 from models.draws import Draw
 from models.journal_rows import count_records, read_ids, read_tickets
-from models.tickets import Closing, Gap, Void, waiting_dead_letters
+from models.tickets import Closing, Gap, Void
 
 Placed = tuple[Position, bytes]
 
@@ -26,7 +27,7 @@ def stored_records(session: Session, draw: Draw, position: Position) -> Iterator
         _voids(session, draw),
         _gaps(session, draw),
         _closing(session, draw),
-        [(Position(d.serial, d.sub), d.record) for d in waiting_dead_letters(session, draw.id)],
+        [(Position(*place), raw) for place, raw in (letter.record() for letter in waiting_records(session, draw.id))],
     ]
     return takewhile(lambda placed: placed[0] <= position, heapq.merge(*parts))
 

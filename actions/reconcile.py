@@ -26,12 +26,13 @@ from intake.client import ServerIdentity
 from intake.gate_errors import Unreconciled
 from intake.rebuild import DrawImage
 from intake.records import GapRecord, OpenRecord, Position
+from models.dead_letters import waiting_records
 from models.draws import Draw
 from models.draws import Position as PositionRow
 from models.gate_state import GateState, gate_state
 from models.logins import Login
 from models.people import Wallet, suspended_agents
-from models.tickets import Closing, Ticket, exposure_of, waiting_dead_letters
+from models.tickets import Closing, Ticket, exposure_of
 from rules.draws import LIVE
 from rules.tickets import Line
 
@@ -188,9 +189,9 @@ def _image(session: Session, draw: Draw, row: PositionRow) -> DrawImage:
     closing = session.get(Closing, draw.id)
     if closing is not None:
         image.marker = Position(closing.serial, closing.sub)
-    for letter in waiting_dead_letters(session, draw.id):
-        place = Position(letter.serial, letter.sub)
-        image.add(place, letter.record, lines_of_ticket=lambda serial: _lines(session, draw, serial))
+    for letter in waiting_records(session, draw.id):
+        place, raw = letter.record()
+        image.add(Position(*place), raw, lines_of_ticket=lambda serial: _lines(session, draw, serial))
     return image
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from actions.compare_rows import differs_from_stored
 from intake.bets import summed
+from intake.doorbell import QUEUES
 from intake.records import (
     BadRecord,
     CloseRecord,
@@ -27,14 +28,17 @@ from intake.records import (
     decode,
 )
 from models import journal_rows
+from models.dead_letters import RECORD, DeadLetter
 from models.draws import Draw
 from models.draws import Position as PositionRow
 from models.ledger import post
 from models.people import add_to_balances, lock_wallets
-from models.tickets import DeadLetter, Void, lines_of, ticket_by_serial
+from models.tickets import Void, lines_of, ticket_by_serial
 from rules.tickets import Line
 
 DEAD_LETTERS_MAX = 10  # in one batch; more than that is not bad records but something wrong with us
+
+PERSIST = "tickets.persist"  # the task that refused them
 
 _ROW_ERROR_CLASSES = ("22", "23")  # data exception, integrity violation
 
@@ -111,7 +115,7 @@ def _decode(batch: Sequence[tuple[Position, bytes]]) -> tuple[list[Item], list[R
 
 def _waiting_serials(session: Session, draw: Draw) -> set[int]:
     query = select(DeadLetter.serial).where(DeadLetter.draw_id == draw.id, DeadLetter.status == "waiting")
-    return set(session.scalars(query.where(DeadLetter.sub == 0)))
+    return {serial for serial in session.scalars(query.where(DeadLetter.sub == 0)) if serial is not None}
 
 
 def _store_halving(session: Session, draw: Draw, items: list[Item], held: set[int], sums: Sums) -> list[Refused]:
@@ -250,11 +254,14 @@ def _keep(session: Session, draw: Draw, refused: Sequence[Refused]) -> None:
     for letter in refused:
         session.execute(
             insert(DeadLetter).values(
+                kind=RECORD,
+                queue=QUEUES[PERSIST],
+                task=PERSIST,
                 draw_id=draw.id,
                 serial=letter.position.serial,
                 sub=letter.position.sub,
-                record=letter.raw,
-                reason=letter.reason,
+                body=letter.raw,
+                error=letter.reason,
                 sqlstate=letter.sqlstate,
             )
         )

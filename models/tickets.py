@@ -11,12 +11,9 @@ from datetime import datetime
 from sqlalchemy import (
     ForeignKey,
     Integer,
-    LargeBinary,
     PrimaryKeyConstraint,
     SmallInteger,
-    Text,
     Uuid,
-    func,
     or_,
     select,
     tuple_,
@@ -102,24 +99,6 @@ class Closing(Base):
     voids: Mapped[Big]
     voided_stake: Mapped[Big]
     why: Mapped[Str]
-
-
-class DeadLetter(Base):
-    """A record of the journal that the database refused, byte for byte."""
-
-    __tablename__ = "dead_letters"
-
-    id: Mapped[Big] = mapped_column(primary_key=True)
-    draw_id: Mapped[int] = mapped_column(ForeignKey("draws.id"))
-    serial: Mapped[Big]
-    sub: Mapped[int] = mapped_column(Integer)
-    record: Mapped[bytes] = mapped_column(LargeBinary)
-    reason: Mapped[Str]
-    sqlstate: Mapped[str | None] = mapped_column(Text)
-    status: Mapped[Str] = mapped_column(server_default="waiting")
-    attempts: Mapped[int] = mapped_column(Integer, server_default="1")
-    first_at: Mapped[Instant] = mapped_column(server_default=func.now())
-    last_at: Mapped[Instant] = mapped_column(server_default=func.now())
 
 
 class AgentSum(Base):
@@ -225,14 +204,6 @@ def tickets_page(session: Session, wanted: TicketFilter, limit: int, before: Cur
     if before is not None:
         query = query.where(tuple_(Ticket.accepted_at, Ticket.draw_id, Ticket.serial) < tuple_(*before))
     return session.scalars(query).all()
-
-
-def waiting_dead_letters(session: Session, draw_id: int | None = None) -> Sequence[DeadLetter]:
-    """Dead letters not yet dealt with, in journal order."""
-    query = select(DeadLetter).where(DeadLetter.status == "waiting")
-    if draw_id is not None:
-        query = query.where(DeadLetter.draw_id == draw_id)
-    return session.scalars(query.order_by(DeadLetter.draw_id, DeadLetter.serial, DeadLetter.sub)).all()
 
 
 def exposure_of(session: Session, draw_id: int) -> dict[tuple[str, str], int]:

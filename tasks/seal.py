@@ -18,9 +18,10 @@ from actions.approvals import confirmed_request
 from actions.resources import Resources
 from actions.seals import LATE_SEAL
 from actions.two_sources import Comparison, compare
+from models.dead_letters import waiting_records
 from models.draws import Draw, Position, advance, draw_by_name, lock_draw
 from models.settlement import Seal, SealBlock, SealFailure
-from models.tickets import Closing, waiting_dead_letters
+from models.tickets import Closing
 
 # A draw out of balance is read whole at every attempt, and sweeps come every second.
 RETRY_AFTER_S = 60
@@ -68,7 +69,7 @@ def _ready(session: Session, name: str, force: bool) -> tuple[Draw, Position, Cl
     position, closing = session.scalar(query), session.get(Closing, draw.id)
     if position is None or closing is None or (position.serial, position.sub) != (closing.serial, closing.sub):
         return None
-    if waiting_dead_letters(session, draw.id):
+    if waiting_records(session, draw.id):
         return None
     return None if _failed_lately(session, draw.id) and not force else (draw, position, closing)
 

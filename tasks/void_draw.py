@@ -16,10 +16,11 @@ from actions.approvals import confirmed_request
 from actions.closing import close_in_gate
 from actions.resources import Resources
 from actions.voiding import VOID
+from models.dead_letters import waiting_records
 from models.draws import Draw, Intent, Position, advance, draw_by_name, lock_draw
 from models.ledger import post
 from models.people import add_to_balances, lock_wallets, loosen
-from models.tickets import AgentSum, Closing, waiting_dead_letters
+from models.tickets import AgentSum, Closing
 
 _log = structlog.get_logger()
 
@@ -57,7 +58,7 @@ def _refund(res: Resources, draw: Draw) -> dict[int, int] | None:
             return None
         if position is not None and not _drained(res, session, locked, position):
             return None
-        if waiting_dead_letters(session, draw.id):
+        if waiting_records(session, draw.id):
             return None
         refunds = _live_stakes(session, draw.id)
         if sum(refunds.values()) != (position.stake - position.voided_stake if position is not None else 0):

@@ -287,21 +287,57 @@ CREATE TABLE closings (
 );
 
 -- Records of the journal that the database refused: kept byte for byte, replayed or annulled, never discarded.
+-- What could not be done and waits for a person: a record of a journal that the database refused, byte for byte; a
+-- task that failed too often, or for good; a message that nobody understood.
 CREATE TABLE dead_letters (
-    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    draw_id  integer NOT NULL REFERENCES draws,
-    serial   bigint NOT NULL,
-    sub      integer NOT NULL,
-    record   bytea NOT NULL,
-    reason   text NOT NULL,
-    sqlstate text,
-    status   text NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'replayed')),
-    attempts integer NOT NULL DEFAULT 1,
-    first_at timestamptz NOT NULL DEFAULT now(),
-    last_at  timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (draw_id, serial, sub)
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind       text NOT NULL CHECK (kind IN ('record', 'task', 'message')),
+    queue      text NOT NULL,
+    task       text,                           -- its name; of a message: what it seemed to ask for
+    arguments  jsonb,                          -- of a task: a list
+    draw_id    integer REFERENCES draws,       -- of a record, and so the next two
+    serial     bigint,
+    sub        integer,
+    body       bytea,                          -- of a record or a message
+    error      text NOT NULL,
+    sqlstate   text,
+    traceback  text,
+    status     text NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'replayed', 'annulled', 'discarded')),
+    attempts   integer NOT NULL DEFAULT 1,
+    first_at   timestamptz NOT NULL DEFAULT now(),
+    last_at    timestamptz NOT NULL DEFAULT now(),
+    ended_by   bigint REFERENCES users,        -- NULL: it succeeded by itself later, or at the command line
+    ended_at   timestamptz,
+    end_reason text,
+    UNIQUE (draw_id, serial, sub),
+    CHECK ((kind = 'record') = (draw_id IS NOT NULL)),
+    CHECK (num_nulls(draw_id, serial, sub) IN (0, 3)),
+    CHECK ((kind = 'task') = (arguments IS NOT NULL)),
+    CHECK ((kind <> 'task') = (body IS NOT NULL)),
+    CHECK (kind <> 'task' OR task IS NOT NULL),
+    CHECK (status <> 'discarded' OR kind <> 'record'),  -- a ticket is replayed or annulled
+    CHECK (status <> 'annulled' OR kind = 'record'),
+    CHECK ((status = 'waiting') = (ended_at IS NULL)),
+    CHECK (status NOT IN ('annulled', 'discarded') OR end_reason IS NOT NULL)
 );
-CREATE INDEX dead_letters_waiting ON dead_letters (draw_id) WHERE status = 'waiting';
+CREATE INDEX dead_letters_of_draw ON dead_letters (draw_id) WHERE status IN ('waiting', 'annulled');
+-- One letter a task and its arguments: who fails again adds to it.
+CREATE UNIQUE INDEX dead_letters_task ON dead_letters (task, arguments) WHERE kind = 'task' AND status = 'waiting';
+
+-- What failed and is tried again by itself: not before due_at, and not for ever.
+CREATE TABLE retries (
+    task      text NOT NULL,
+    arguments jsonb NOT NULL,
+    queue     text NOT NULL,
+    attempts  integer NOT NULL,
+    first_at  timestamptz NOT NULL DEFAULT now(),
+    last_at   timestamptz NOT NULL DEFAULT now(),
+    due_at    timestamptz NOT NULL,
+    error     text NOT NULL,
+    traceback text,
+    PRIMARY KEY (task, arguments)
+);
+CREATE INDEX retries_due ON retries (due_at);
 
 CREATE TABLE agent_sums (
     draw_id      integer NOT NULL,

@@ -13,10 +13,11 @@ from sqlalchemy import select, text
 from actions import void
 from actions.dead_letters import replay
 from actions.store_records import DrainStopped
+from models.dead_letters import DeadLetter
 from models.draws import Draw, Position, draw_by_name
 from models.ledger import balances
 from models.people import Wallet
-from models.tickets import AgentSum, DeadLetter, Ticket, TicketLine, Void, exposure_of
+from models.tickets import AgentSum, Ticket, TicketLine, Void, exposure_of
 from rules.errors import IntakeUnavailable
 from tasks.persist import persist
 from tests.conftest import Database
@@ -116,8 +117,8 @@ def test_one_row_that_the_database_refuses_becomes_a_dead_letter_and_the_others_
     assert [t.serial for t in rows(lottery, Ticket)] == [1, 2, 4, 5]
     letters = rows(lottery, DeadLetter)
     assert [(d.serial, d.sub, d.sqlstate) for d in letters] == [(3, 0, "23514"), (5, 1, None)]
-    assert letters[0].record.startswith(b"t|")
-    assert "not_300" in letters[0].reason
+    assert letters[0].record()[1].startswith(b"t|")
+    assert "not_300" in letters[0].error
     assert wallet(lottery, agent) == 10_000 - 400
 
     assert not replay(lottery.res, letters[0].id).replayed, "the reason is still there"
@@ -141,7 +142,7 @@ def test_bytes_that_are_no_record_become_a_dead_letter(lottery: Lottery) -> None
     raw.hset(f"draw:{draw}", "serial", 2)
     lottery.sell(draw, agent)
     persist(lottery.res, draw)
-    assert [(d.serial, d.record) for d in rows(lottery, DeadLetter)] == [(2, b"t|\xff\xfe")]
+    assert [(d.serial, d.body) for d in rows(lottery, DeadLetter)] == [(2, b"t|\xff\xfe")]
     assert [t.serial for t in rows(lottery, Ticket)] == [1, 3]
 
 

@@ -181,7 +181,8 @@ def _make_dead(lottery: Lottery, raw: bytes) -> None:
         ):
             connection.execute(statement)
         connection.execute(
-            "INSERT INTO dead_letters (draw_id, serial, sub, record, reason) SELECT id, 1, 0, %s, 'test' FROM draws",
+            "INSERT INTO dead_letters (kind, queue, draw_id, serial, sub, body, error) "
+            "SELECT 'record', 'persist', id, 1, 0, %s, 'test' FROM draws",
             [raw],
         )
 

@@ -14,8 +14,8 @@ from actions import seals, voiding
 from actions.draws import close
 from actions.reconcile import reconcile
 from actions.void import void
+from models.dead_letters import DeadLetter
 from models.settlement import Seal, SealBlock
-from models.tickets import DeadLetter
 from rules.errors import NoSuchDraw, NotSealed, SamePerson, WrongState
 from rules.merkle import EMPTY_ROOT, leaf_hash, root
 from rules.tickets import Line, Ticket, gap_leaf_text, leaf_text
@@ -112,14 +112,16 @@ def test_a_waiting_dead_letter_and_a_stopped_draw_block_the_seal(lottery: Lotter
         "draw_id": read_draw(lottery.res, draw).id,
         "serial": 9,
         "sub": 0,
-        "record": b"t|",
-        "reason": "x",
+        "body": b"t|",
+        "error": "x",
+        "kind": "record",
+        "queue": "persist",
     }
     with lottery.res.sessions.begin() as session:
         session.execute(insert(DeadLetter).values(letter))
     assert not seal(lottery.res, draw, force=True)
     with as_owner(lottery.res) as owner:
-        owner.execute("UPDATE dead_letters SET status = 'replayed'")
+        owner.execute("UPDATE dead_letters SET status = 'replayed', ended_at = now()")
         owner.execute("UPDATE draws SET stopped = 'a conflict'")
     assert not seal(lottery.res, draw, force=True)
     with as_owner(lottery.res) as owner:

@@ -15,10 +15,10 @@ from actions.credit import push_outbox
 from actions.reconcile import reconcile
 from actions.void import void
 from intake.gate_errors import Unreconciled
+from models.dead_letters import DeadLetter
 from models.draws import Intent
 from models.ledger import Entry
 from models.people import User, WalletOutbox
-from models.tickets import DeadLetter
 from rules.errors import DrawNotOpen, IntakeUnavailable, NoSuchDraw, SamePerson, WrongState
 from tasks.open_draws import open_draws
 from tasks.persist import persist
@@ -188,18 +188,19 @@ def test_a_draw_that_never_reached_the_gate_becomes_void(lottery: Lottery, monke
         lottery.sell(draw, lottery.person(pesos=10))
 
 
-def test_waiting_dead_letters_a_stopped_draw_and_wrong_sums_keep_the_stakes(
+def test_waiting_records_a_stopped_draw_and_wrong_sums_keep_the_stakes(
     sold: tuple[Lottery, str, list[int]],
 ) -> None:
     lottery, draw, agents = sold
     drain(lottery, draw)
     decide(lottery, draw)
-    letter = {"draw_id": read_draw(lottery.res, draw).id, "serial": 9, "sub": 0, "record": b"t|", "reason": "x"}
+    letter = {"draw_id": read_draw(lottery.res, draw).id, "serial": 9, "sub": 0, "body": b"t|", "error": "x"}
+    letter |= {"kind": "record", "queue": "persist"}
     with lottery.res.sessions.begin() as session:
         session.execute(insert(DeadLetter).values(letter))
     assert not void_draw(lottery.res, draw)
     with as_owner(lottery.res) as owner:
-        owner.execute("UPDATE dead_letters SET status = 'replayed'")
+        owner.execute("UPDATE dead_letters SET status = 'replayed', ended_at = now()")
         owner.execute("UPDATE draws SET stopped = 'a conflict'")
         assert not void_draw(lottery.res, draw)
         owner.execute("UPDATE draws SET stopped = NULL")

@@ -1,0 +1,68 @@
+"""What could not be done: letters that wait for a person, and what is tried again by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ForeignKey, Integer, LargeBinary, PrimaryKeyConstraint, Text, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, Big, Instant, Json, Str
+
+RECORD, TASK, MESSAGE = "record", "task", "message"
+
+
+class DeadLetter(Base):
+    """A record of a journal that the database refused, a task that failed for good, or a message nobody understood."""
+
+    __tablename__ = "dead_letters"
+
+    id: Mapped[Big] = mapped_column(primary_key=True)
+    kind: Mapped[Str]
+    queue: Mapped[Str]
+    task: Mapped[str | None] = mapped_column(Text)
+    arguments: Mapped[Json | None]
+    draw_id: Mapped[int | None] = mapped_column(ForeignKey("draws.id"))
+    serial: Mapped[Big | None]
+    sub: Mapped[int | None] = mapped_column(Integer)
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    error: Mapped[Str]
+    sqlstate: Mapped[str | None] = mapped_column(Text)
+    traceback: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[Str] = mapped_column(server_default="waiting")
+    attempts: Mapped[int] = mapped_column(Integer, server_default="1")
+    first_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    last_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    ended_by: Mapped[Big | None] = mapped_column(ForeignKey("users.id"))
+    ended_at: Mapped[Instant | None]
+    end_reason: Mapped[str | None] = mapped_column(Text)
+
+    def record(self) -> tuple[tuple[int, int], bytes]:
+        """Of a letter of that kind: its (serial, sub) in the journal, and its bytes."""
+        assert self.serial is not None
+        assert self.sub is not None
+        assert self.body is not None
+        return (self.serial, self.sub), self.body
+
+
+class Retry(Base):
+    """A task that failed and will be rung for again."""
+
+    __tablename__ = "retries"
+    __table_args__ = (PrimaryKeyConstraint("task", "arguments"),)
+
+    task: Mapped[Str]
+    arguments: Mapped[Json]
+    queue: Mapped[Str]
+    attempts: Mapped[int] = mapped_column(Integer)
+    first_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    last_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    due_at: Mapped[Instant]
+    error: Mapped[Str]
+    traceback: Mapped[str | None] = mapped_column(Text)
+
+
+def waiting_records(session: Session, draw_id: int) -> Sequence[DeadLetter]:
+    """The draw's records that are not dealt with yet, in journal order."""
+    query = select(DeadLetter).where(DeadLetter.draw_id == draw_id, DeadLetter.status == "waiting")
+    return session.scalars(query.order_by(DeadLetter.serial, DeadLetter.sub)).all()
