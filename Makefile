@@ -3,7 +3,7 @@
 PYTHON ?= python3
 
 # Read by the commands below when they are set: make run PORT=9000
-export PORT SUPERADMIN_PASSWORD VAR TICKETS TERMINALS SEED DRAW_RESULTS
+export QUICK PORT SUPERADMIN_PASSWORD VAR TICKETS TERMINALS SEED MINUTES DRAW_RESULTS
 
 # Real results for the demo, if they lie beside the project; else the few that it brings with it.
 DRAW_RESULTS ?= $(wildcard ../shared/data/pcso_digit_results.csv)
@@ -18,7 +18,7 @@ SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist worksteal
 EXEC := exec env DIE_WITH_PARENT=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-slow lint lock clean
+.PHONY: help demo run test test-slow test-long bench faults lint lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,16 @@ test: .venv/.stamp-dev ## the tests, against servers that they start themselves
 	@$(EXEC) $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not faults and not slow"
 
 test-slow: .venv/.stamp-dev ## the tests that kill processes, play a whole day or try every documented call
-	@$(EXEC) $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "faults or slow"
+	@$(EXEC) $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "(faults or slow) and not long"
+
+test-long: .venv/.stamp-dev ## those that take minutes: each part away, each kill by the dozen, deaf workers
+	@$(EXEC) $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long
+
+bench: .venv/.stamp-run ## measure beside a floor and the usual ways, in one run (QUICK=1: shorter and smaller)
+	@$(EXEC) $(BIN)/python -m bench
+
+faults: .venv/.stamp-dev ## sell, close and settle while everything is broken on a seeded plan (SEED, MINUTES)
+	@$(EXEC) $(BIN)/python -m faults
 
 lint: .venv/.stamp-dev ## style, types and the import rules between the rooms
 	$(BIN)/ruff check .

@@ -20,14 +20,20 @@ broker_transport_options = {
     "unacked_restore_interval": 2,
     "unacked_restore_throttle": 1,
     "socket_keepalive": True,
+    # A server that says nothing is given up after so long. Shorter pauses are waited out: to connect anew is what has
+    # made workers deaf.
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
 }
 
-# Steps are idempotent: a message is acknowledged once its work is done, and given back when its worker dies.
+# Steps are idempotent: a message is acknowledged once its work is done, or its failure is kept (workers/steps.py,
+# workers/requests.py): when it killed its pool process, too, so that it cannot do so for ever.
 task_acks_late = True
-task_reject_on_worker_lost = True
-# … at most three times, if the message itself is what kills the worker.
-task_retry_on_worker_lost = True
-task_annotations = {"*": {"max_retries": 3, "default_retry_delay": 2}}
+task_reject_on_worker_lost = False
+# A pool process that died may have answered before: its answer is waited for so long.
+worker_lost_wait = 3
+# Messages that nobody understands are kept, not dropped.
+worker_consumer = "workers.consumer:Consumer"
 worker_prefetch_multiplier = 1
 # The effect of a task stands in PostgreSQL; nobody reads a result.
 task_ignore_result = True
@@ -44,7 +50,6 @@ timezone = "UTC"
 enable_utc = True
 
 worker_max_tasks_per_child = 10_000
-worker_soft_shutdown_timeout = 8
 worker_send_task_events = True
 worker_hijack_root_logger = False
 
@@ -56,6 +61,8 @@ _EVERY_S = {
     "sweep.journals": 1.0,
     "sweep.draws": 1.0,
     "sweep.wallets": 2.0,
+    "sweep.retries": 1.0,
+    "sweep.stuck": 30.0,
     "draws.open": 1.0,
     "draws.close": 1.0,
     "draws.schedule": 600.0,

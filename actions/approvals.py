@@ -15,9 +15,10 @@ from rules.errors import SamePerson, WrongState
 
 
 def keep_request(session: Session, about: str, kind: str, actor_id: int, content: Mapping[str, Any]) -> None:
-    """Keeps the first person's request about a draw (its name) or a game; only he himself may replace it.
+    """Keeps the first person's request about a draw (its name), a game or a dead letter; only he may replace it.
 
-    The row of the draw or the game must be locked. Raises WrongState when another person's request waits.
+    The row of the draw or the game, of a dead letter that of its draw's position, must be locked. Raises WrongState
+    when another person's request waits.
     """
     if confirmed_request(session, about, kind) is not None:
         raise WrongState("Two persons have agreed on this already.")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from actions.annulled import annulled_tickets
 from actions.resources import Resources
 from actions.stored_tickets import as_tickets, claim_until
 from actions.subtree import reachable
@@ -41,12 +42,14 @@ class Claimable(NamedTuple):
     agent_id: int  # who sold it
     ticket: Ticket | None
     old: OldWinner | None
+    annulled: bool = False
 
 
 def find_claimable(res: Resources, number: str) -> Claimable | None:
     """What a person typed the number of; None if there is no such thing. Raises IntakeUnavailable (unsealed draws)."""
-    if (ticket := _sold(res, number)) is not None:
-        return Claimable(ticket_number(ticket.draw, ticket.serial), ticket.agent_id, ticket, None)
+    if (sold := _sold(res, number)) is not None:
+        ticket, annulled = sold
+        return Claimable(ticket_number(ticket.draw, ticket.serial), ticket.agent_id, ticket, None, annulled)
     old = old_winner(res, number)
     return None if old is None else Claimable(old.number, old.agent_id, None, old)
 
@@ -101,8 +104,11 @@ def lock_number(session: Session, number: str) -> tuple[Draw | None, Payout]:
 def whole_prize(session: Session, subject: Claimable, draw: Draw | None) -> int:
     """The ticket's prize under the current version of the result, in centavos; 0 if it wins nothing.
 
-    Raises NotSettled, also while a correction settles, and NotAWinner where nothing will ever be settled.
+    Raises NotSettled, also while a correction settles, and NotAWinner where nothing will ever be settled, and for a
+    ticket that was annulled.
     """
+    if subject.annulled:
+        raise NotAWinner
     if draw is None:
         assert subject.old is not None
         return subject.old.prize
@@ -123,7 +129,8 @@ def over_at(res: Resources, subject: Claimable, draw: Draw | None) -> datetime:
     return subject.old.claim_until
 
 
-def _sold(res: Resources, number: str) -> Ticket | None:
+def _sold(res: Resources, number: str) -> tuple[Ticket, bool] | None:
+    """The ticket with that number, and whether it was annulled."""
     parsed = parse_number(number)
     if parsed is None:
         return None
@@ -132,11 +139,14 @@ def _sold(res: Resources, number: str) -> Ticket | None:
         draw = draw_by_name(session, name)
         if draw is None:
             return None
+        for _, ticket, _ in annulled_tickets(session, draw.id):
+            if ticket.serial == serial:
+                return ticket, True
         if draw.status in _IN_DATABASE:
             stored = ticket_by_serial(session, draw.id, draw.date, serial)
-            return None if stored is None else as_tickets(session, {draw.id: draw}, [stored])[0]
+            return None if stored is None else (as_tickets(session, {draw.id: draw}, [stored])[0], False)
     found = find_by_number(res, number, settled=False)
-    return None if found is None else found.ticket
+    return None if found is None else (found.ticket, False)
 
 
 def _houses_ever(session: Session, agent_id: int) -> set[int]:

@@ -108,11 +108,16 @@ def _asked(res: Resources, draw: Draw | None, payout: Payout, prize: int) -> _As
 
 
 def _already_paid(session: Session, number: str, actor_id: int) -> AlreadyClaimed:
-    """To the one who paid it, what he paid: his first answer may have been lost on the way."""
-    paid = last_paid_claim(session, number)
-    if paid is None or paid.claimed_by != actor_id:
+    """To the one who paid it, what he paid: his first answer may have been lost on the way.
+
+    Also where somebody else has paid the rest since, after a correction.
+    """
+    paid = last_paid_claim(session, number, actor_id)
+    if paid is None:
         return AlreadyClaimed(by_you=False, claim_status="paid")
-    return AlreadyClaimed(by_you=True, claim_status="paid", prize=paid.prize, tax=paid.tax, paid=paid.prize - paid.tax)
+    money: dict[str, Any] = {"prize": paid.prize, "tax": paid.tax, "paid": paid.prize - paid.tax}
+    # By its id a counter knows whether it has handed this out: after a correction one ticket can be paid twice there.
+    return AlreadyClaimed(by_you=True, claim_status="paid", claim_id=paid.id, **money)
 
 
 def _keep(session: Session, actor: User, asked: _Asked, payee: Mapping[str, str] | None) -> Claim:

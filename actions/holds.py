@@ -42,7 +42,8 @@ def _set(res: Resources, actor_id: int, number: str, reason: str, *, held: bool)
 
 def _change(session: Session, payout: Payout, actor_id: int, reason: str, held: bool) -> None:
     before = {"held_by": payout.held_by, "reason": payout.held_reason}
-    payout.held_at = func.now() if held else None
+    # Not when the transaction began: it may have waited here for a claim that was paid meanwhile.
+    payout.held_at = func.clock_timestamp() if held else None
     payout.held_by, payout.held_reason = (actor_id, reason) if held else (None, None)
     session.flush()
     session.refresh(payout)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from intake.records import CloseRecord, GapRecord, OpenRecord, Position, VoidRecord
-from models.dead_letters import waiting_records
+from models.dead_letters import DeadLetter, annulled_records, waiting_records
 from models.draws import Draw
 from models.journal_rows import count_records, read_ids, read_tickets
 from models.tickets import Closing, Gap, Void
@@ -27,7 +27,8 @@ def stored_records(session: Session, draw: Draw, position: Position) -> Iterator
         _voids(session, draw),
         _gaps(session, draw),
         _closing(session, draw),
-        [(Position(*place), raw) for place, raw in (letter.record() for letter in waiting_records(session, draw.id))],
+        _letters(waiting_records(session, draw.id)),
+        _letters(annulled_records(session, draw.id)),
     ]
     return takewhile(lambda placed: placed[0] <= position, heapq.merge(*parts))
 
@@ -43,6 +44,11 @@ def stored_ids(session: Session, draw: Draw) -> Iterator[tuple[str, str]]:
         yield ticket_id, str(serial)
     for void in _void_rows(session, draw):
         yield void.ticket_id.hex, f"{void.ticket_serial or ''}{void.kind[0]}"
+
+
+def _letters(records: Iterable[DeadLetter]) -> Iterator[Placed]:
+    for place, raw in (letter.record() for letter in records):
+        yield Position(*place), raw
 
 
 def _tickets(session: Session, draw: Draw) -> Iterator[Placed]:

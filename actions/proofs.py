@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -11,14 +12,14 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from actions.receipts import hyphenated
-from intake.records import BadRecord, TicketRecord, decode
+from actions.annulled import Annulled, annulled_in, ticket_of_record, understood
+from intake.records import BadRecord, Position, TicketRecord, decode
 from models.draws import Draw
 from models.journal_rows import StoredTicket, read_tickets
 from models.settlement import Seal, block_hashes
 from models.tickets import Gap, Void
-from rules.merkle import BLOCK, leaf_hash, path_from_blocks
-from rules.tickets import Ticket, gap_leaf_text, leaf_text
+from rules.merkle import BLOCK, leaf_hash, path_from_blocks, verify
+from rules.tickets import gap_leaf_text, leaf_text, unread_leaf_text
 
 Gaps = Sequence[Sequence[int]]  # [first, last] serials of each, in order
 
@@ -34,24 +35,26 @@ class Leaf(NamedTuple):
     stake: int = 0  # of the ticket's lines, centavos
     voided: bool = False
     serials: int = 0  # how many it accounts for
+    annulled: bool = False
+    unread: bool = False  # annulled bytes that are no ticket: nobody can say of which stake it was
 
 
-def ticket_leaf(draw: str, serial: int, record: TicketRecord, voided: bool) -> Leaf:
+def ticket_leaf(draw: str, serial: int, record: TicketRecord, voided: bool, annulled: bool = False) -> Leaf:
     """The leaf of a ticket, from its record."""
-    ticket = Ticket(
-        draw,
-        serial,
-        hyphenated(record.id),
-        record.agent_id,
-        record.accepted_ms,
-        record.lines,
-        record.available,
-    )
     try:
-        text = leaf_text(ticket, voided)
+        text = leaf_text(ticket_of_record(draw, serial, record), voided, annulled)
     except (ValueError, OverflowError):  # a serial or an instant that no ticket can have
         return strange_leaf(serial, record.text().encode())
-    return Leaf(serial, text, 1, record.stake, voided, 1)
+    return Leaf(serial, text, 1, record.stake, voided, 1, annulled)
+
+
+def annulled_leaf(draw: str, serial: int, raw: bytes, voided: int | None) -> Leaf:
+    """The leaf of what was annulled at that serial, from its bytes; `voided`: the stake of its void, if it has one."""
+    record = understood(Position(serial, 0), raw)
+    if isinstance(record, TicketRecord):
+        return ticket_leaf(draw, serial, record, voided is not None, annulled=True)
+    text = unread_leaf_text(draw, serial, sha256(raw).hexdigest())
+    return Leaf(serial, text, 1, voided or 0, voided is not None, 1, True, unread=voided is None)
 
 
 def gap_leaf(draw: str, first: int, last: int) -> Leaf:
@@ -79,14 +82,27 @@ def voided_stakes(session: Session, draw_id: int, first: int | None = None, last
 
 
 def stored_leaves(
-    session: Session, draw: Draw, gaps: Gaps, voided: Container[int], first: int = 1, last: int | None = None
+    session: Session,
+    draw: Draw,
+    gaps: Gaps,
+    voided: Mapping[int, int],
+    annulled: Annulled,
+    first: int = 1,
+    last: int | None = None,
 ) -> Iterator[Leaf]:
-    """Leaves from PostgreSQL in serial order, streamed. `gaps`: those within the asked serials."""
+    """Leaves from PostgreSQL in serial order, streamed. `gaps`: those within the asked serials; `voided`: stake given
+    back by serial, of annulled tickets too.
+    """
     tickets = (
         _stored_leaf(draw.name, row, row.serial in voided)
         for row in read_tickets(session, draw.id, draw.date, first, last)
     )
-    return heapq.merge(tickets, (gap_leaf(draw.name, *gap) for gap in gaps), key=attrgetter("serial"))
+    kept = (
+        annulled_leaf(draw.name, place.serial, raw, voided.get(place.serial))
+        for place, raw in annulled.raw.items()
+        if place.sub == 0 and first <= place.serial and (last is None or place.serial <= last)
+    )
+    return heapq.merge(tickets, kept, (gap_leaf(draw.name, *gap) for gap in gaps), key=attrgetter("serial"))
 
 
 def _stored_leaf(draw: str, row: StoredTicket, voided: bool) -> Leaf:
@@ -136,10 +152,13 @@ def inclusion_proof(session: Session, draw: Draw, serial: int) -> dict[str, Any]
     first, _ = serials_at(seal.gaps, block * BLOCK)
     _, last = serials_at(seal.gaps, min(seal.tree_size, (block + 1) * BLOCK) - 1)
     within = [gap for gap in seal.gaps if first <= gap[1] <= last]
-    voided = voided_stakes(session, draw.id, first, last)
-    leaves = [leaf.text for leaf in stored_leaves(session, draw, within, voided, first, last)]
+    annulled = annulled_in(session, draw.id)
+    voided = voided_stakes(session, draw.id, first, last) | annulled.voids
+    leaves = [leaf.text for leaf in stored_leaves(session, draw, within, voided, annulled, first, last)]
     try:
         path = path_from_blocks([leaf_hash(text) for text in leaves], block_hashes(session, draw.id), index)
+        if not verify(leaves[index % BLOCK], index, seal.tree_size, path, seal.merkle_root):
+            raise ValueError("the blocks do not give the sealed root")
     except (ValueError, IndexError) as problem:
         _log.error("altered_after_seal", draw=draw.name, block=block, first=first, last=last, reason=str(problem))
         return None

@@ -26,7 +26,7 @@ from intake.client import ServerIdentity
 from intake.gate_errors import Unreconciled
 from intake.rebuild import DrawImage
 from intake.records import GapRecord, OpenRecord, Position
-from models.dead_letters import waiting_records
+from models.dead_letters import annulled_records, waiting_records
 from models.draws import Draw
 from models.draws import Position as PositionRow
 from models.gate_state import GateState, gate_state
@@ -192,6 +192,9 @@ def _image(session: Session, draw: Draw, row: PositionRow) -> DrawImage:
     for letter in waiting_records(session, draw.id):
         place, raw = letter.record()
         image.add(Position(*place), raw, lines_of_ticket=lambda serial: _lines(session, draw, serial))
+    for letter in annulled_records(session, draw.id):
+        place, raw = letter.record()
+        image.add(Position(*place), raw, lines_of_ticket=lambda _: (), annulled=True)
     return image
 
 

@@ -16,7 +16,7 @@ from intake.rebuild import Rebuild
 from intake.replication import Replication
 from intake.scripts import read_scripts
 from intake.witness import Witness
-from models.session import POOL_WAIT_S, make_sessions
+from models.session import make_sessions
 from runtime.clock import Clock
 from runtime.settings import Settings
 
@@ -62,12 +62,11 @@ def open_resources(
     *,
     connections: int,
     witness: bool,
-    sql_connections: int | None = None,
-    sql_wait_s: float = POOL_WAIT_S,
+    sessions: sessionmaker[Session] | None = None,
 ) -> Resources:
     """Connects lazily: nothing is asked of any server here. `connections`: the most at a time to each of them.
 
-    `sql_connections`: the most to PostgreSQL, if that is to be fewer; who finds them all taken waits `sql_wait_s`.
+    `sessions`: the way to PostgreSQL, if that is to be another than one with patience.
     """
     scripts = read_scripts()
     replication = Replication(settings.replicas, settings.replica_wait_ms)
@@ -75,17 +74,18 @@ def open_resources(
     gates: list[Gate] = []
     sale_client = make_client(
         settings.redis_url,
-        timeout_s=settings.gate_timeout_ms / 1000,
+        timeout_s=settings.gate_timeout_s,
         connections=connections,
         retries=1,
         verify=lambda identity: gates[0].recognises(identity),
     )
     rates = Rates(settings.sales_per_s, settings.batches_per_s)
-    gates.append(Gate(sale_client, scripts, slot, make_breaker(), replication, rates))
+    breaker = make_breaker("gate", settings.redis_url, settings.gate_timeout_s, settings.breaker)
+    gates.append(Gate(sale_client, scripts, slot, breaker, replication, rates))
     drain_client = make_client(settings.redis_url, timeout_s=DRAIN_TIMEOUT_S, connections=connections)
     return Resources(
         settings=settings,
-        sessions=make_sessions(settings.database_url, pool_size=sql_connections or connections, pool_wait_s=sql_wait_s),
+        sessions=sessions or make_sessions(settings.database_url, pool_size=connections),
         gate=gates[0],
         journal=Journal(drain_client, replication),
         rebuild=Rebuild(drain_client, scripts),

@@ -15,7 +15,7 @@ LATE_SEAL = "late_seal"
 
 
 def published(res: Resources, name: str, full: bool) -> dict[str, Any]:
-    """The seal; `full` adds how many tickets it counts, voided ones, and the stake of those that count.
+    """The seal; `full` adds how many tickets it holds, voided and annulled ones, and the stake of those that count.
 
     Raises NoSuchDraw, NotSealed.
     """
@@ -35,7 +35,8 @@ def published(res: Resources, name: str, full: bool) -> dict[str, Any]:
         "gaps": seal.gaps,
     }
     if full:
-        body |= {"count": seal.tickets, "voided": seal.voided, "stake": seal.stake, "reason": seal.reason}
+        body |= {"count": seal.tickets, "voided": seal.voided, "annulled": seal.annulled}
+        body |= {"stake": seal.stake, "reason": seal.reason}
     return body
 
 

@@ -91,7 +91,10 @@ def _of_archived_draw(res: Resources, draw: str, sale: Sale) -> Outcome:
     found = find_by_id(res, draw, sale.id)
     if found is not None:
         return _repeated(res, sale, found)
-    raise DrawNotOpen if row.cutoff_at > res.clock.now() else CutoffPassed
+    if row.cutoff_at <= res.clock.now():
+        raise CutoffPassed
+    # A draw that is open came to the gate while we looked here: the gate decides, and the same id may be sold.
+    raise IntakeUnavailable(retry_after=1) if row.status == "open" else DrawNotOpen
 
 
 def _repeated(res: Resources, sale: Sale, found: Found) -> Outcome:

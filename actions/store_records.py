@@ -34,6 +34,7 @@ from models.draws import Position as PositionRow
 from models.ledger import post
 from models.people import add_to_balances, lock_wallets
 from models.tickets import Void, lines_of, ticket_by_serial
+from rules.errors import Contradiction
 from rules.tickets import Line
 
 DEAD_LETTERS_MAX = 10  # in one batch; more than that is not bad records but something wrong with us
@@ -47,7 +48,7 @@ class DrainStopped(RuntimeError):
     """The batch must not be stored; everything stays in the journal."""
 
 
-class Differs(DrainStopped):
+class Differs(DrainStopped, Contradiction):
     """The journal and the database hold different records for one serial: this draw must not go on by itself."""
 
 
@@ -92,6 +93,7 @@ def store(session: Session, draw: Draw, batch: Sequence[tuple[Position, bytes]],
     """
     items, refused = _decode(batch)
     held = _waiting_serials(session, draw) if any(isinstance(i.record, VoidRecord) for i in items) else set()
+    held |= {letter.position.serial for letter in refused if letter.position.sub == 0}
     sums = Sums()
     refused += _store_halving(session, draw, items, held, sums)
     if len(refused) > DEAD_LETTERS_MAX:

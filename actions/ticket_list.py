@@ -1,16 +1,17 @@
-"""Lists of stored tickets, newest first. A ticket sold a moment ago appears once it is persisted."""
+"""Lists of stored and annulled tickets, newest first. A ticket sold a moment ago appears once it is persisted."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from actions.annulled import annulled_tickets
 from actions.pages import not_a_cursor
 from actions.resources import Resources
 from actions.stored_tickets import as_tickets, statuses, voided_serials
@@ -18,15 +19,24 @@ from actions.subtree import acting
 from actions.tickets import shown
 from models.base import BIGINT_MAX
 from models.draws import Draw, draw_by_name
-from models.people import subtree_user
+from models.people import subtree_user, those_below
 from models.tickets import Cursor, TicketFilter, tickets_page
 from models.tickets import Ticket as StoredTicket
 from rules.errors import NoSuchDraw, NotFound
-from rules.tickets import Ticket
+from rules.tickets import Ticket, stake
 
 READ_PER_ITEM = 4  # rows read for each item wanted, where the status can only be told after reading
 SEES_EVERYTHING = ("superadmin", "operator")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR = re.compile(r"\A([0-9]{1,12}\.[0-9]{6})_([0-9]{1,10})_([0-9]{1,19})\Z")  # as _cursor writes it
+
+
+class _Item(NamedTuple):
+    """A ticket at its place in the list."""
+
+    place: Cursor
+    ticket: Ticket
+    status: str
 
 
 def page(
@@ -46,14 +56,17 @@ def page(
     with res.sessions() as session:
         wanted = _narrowed(session, actor_id, draw, wanted or TicketFilter())
         size = limit + 1 if status is None else limit * READ_PER_ITEM
-        rows = tickets_page(session, wanted, size, _parsed(cursor))
-        found = _with_status(res, session, rows)
-    matching = [(row, shown(res, actor_id, ticket, its)) for row, ticket, its in found if status in (None, its)]
-    items = [body for _, body in matching[:limit]]
+        before = _parsed(cursor)
+        found = _annulled(session, wanted, before)
+        if status != "annulled":
+            found += _stored(res, session, tickets_page(session, wanted, size, before))
+    read = sorted(found, key=lambda item: item.place, reverse=True)[:size]
+    matching = [item for item in read if status in (None, item.status)]
+    items = [shown(res, actor_id, item.ticket, item.status) for item in matching[:limit]]
     if len(matching) > limit:
-        return {"items": items, "next": _cursor(matching[limit - 1][0])}
+        return {"items": items, "next": _cursor(matching[limit - 1].place)}
     # A full read may have more behind it, even if little of it matched.
-    return {"items": items, "next": _cursor(rows[-1]) if len(rows) == size else None}
+    return {"items": items, "next": _cursor(read[-1].place) if len(read) == size else None}
 
 
 def _narrowed(session: Session, actor_id: int, draw: str | None, wanted: TicketFilter) -> TicketFilter:
@@ -70,9 +83,7 @@ def _narrowed(session: Session, actor_id: int, draw: str | None, wanted: TicketF
     return wanted
 
 
-def _with_status(
-    res: Resources, session: Session, rows: Sequence[StoredTicket]
-) -> list[tuple[StoredTicket, Ticket, str]]:
+def _stored(res: Resources, session: Session, rows: Sequence[StoredTicket]) -> list[_Item]:
     draws = {d.id: d for d in session.scalars(select(Draw).where(Draw.id.in_({row.draw_id for row in rows})))}
     known: dict[tuple[int, int], str] = {}
     for draw in draws.values():
@@ -80,11 +91,38 @@ def _with_status(
         voided = voided_serials(session, draw.id, serials)
         known |= {(draw.id, serial): state for serial, state in statuses(res, session, draw, serials, voided).items()}
     tickets = as_tickets(session, draws, rows)
-    return [(row, ticket, known[row.draw_id, row.serial]) for row, ticket in zip(rows, tickets, strict=True)]
+    return [
+        _Item((row.accepted_at, row.draw_id, row.serial), ticket, known[row.draw_id, row.serial])
+        for row, ticket in zip(rows, tickets, strict=True)
+    ]
 
 
-def _cursor(row: StoredTicket) -> str:
-    return f"{row.accepted_at.timestamp():.6f}_{row.draw_id}_{row.serial}"
+def _annulled(session: Session, wanted: TicketFilter, before: Cursor | None) -> list[_Item]:
+    """Those that no row of tickets stands for, as `tickets_page` would choose them."""
+    found = []
+    for draw, ticket, status in annulled_tickets(session, wanted.draw[0] if wanted.draw else None):
+        item = _Item((_EPOCH + timedelta(milliseconds=ticket.accepted_ms), draw.id, ticket.serial), ticket, status)
+        if _matches(wanted, item) and (before is None or item.place < before):
+            found.append(item)
+    if wanted.below is None or not found:
+        return found
+    below = those_below(session, wanted.below, {item.ticket.agent_id for item in found})
+    return [item for item in found if item.ticket.agent_id in below]
+
+
+def _matches(wanted: TicketFilter, item: _Item) -> bool:
+    at, ticket = item.place[0], item.ticket
+    return (
+        wanted.agent_id in (None, ticket.agent_id)
+        and wanted.stake in (None, stake(ticket.lines))
+        and (wanted.played is None or any(line.number == wanted.played for line in ticket.lines))
+        and (wanted.accepted_from is None or at >= wanted.accepted_from)
+        and (wanted.accepted_before is None or at < wanted.accepted_before)
+    )
+
+
+def _cursor(place: Cursor) -> str:
+    return f"{place[0].timestamp():.6f}_{place[1]}_{place[2]}"
 
 
 def _parsed(cursor: str | None) -> Cursor | None:

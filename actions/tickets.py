@@ -9,6 +9,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from actions.annulled import Annulled, annulled_in, ticket_of_record
 from actions.receipts import receipt, ticket_of
 from actions.resources import Resources
 from actions.stored_tickets import as_tickets, statuses, voided_serials
@@ -20,13 +21,9 @@ from models.draws import Position as PositionRow
 from models.people import subtree_user
 from models.tickets import Ticket as StoredTicket
 from models.tickets import ticket_by_id, ticket_by_serial, voids_of_id
-from rules.draws import LIVE, UNSEALED
+from rules.draws import LIVE, SELLING
 from rules.errors import IdCancelled, IntakeUnavailable, NoSuchDraw, NotFound
 from rules.tickets import Ticket, parse_number
-from runtime.in_time import InTime
-
-# What the gate knows of a ticket is answered without the database, too, and while that hangs.
-_ask_database = InTime(seconds=1.0, at_once=4)
 
 
 class Found(NamedTuple):
@@ -103,17 +100,20 @@ def _from_gate(res: Resources, draw: str, held: Held, *, settled: bool) -> Found
     status = "voided" if held.state else "accepted"
     if settled:
         # Without the database nothing has been settled since we could last look.
-        with suppress(OperationalError, InterfaceError, PoolTimeout, TimeoutError):
-            status = _ask_database(lambda: _status_since(res, draw, held)) or status
+        with suppress(OperationalError, InterfaceError, PoolTimeout):
+            status = _status_since(res, draw, held) or status
     return Found(ticket_of(draw, held), status, held, held.state == "c")
 
 
 def _status_since(res: Resources, draw: str, held: Held) -> str | None:
-    """The status of a ticket whose draw is sealed or void; None: it is not."""
+    """The status of a ticket whose draw sells no more; None: it does."""
     with res.sessions() as session:
         row = draw_by_name(session, draw)
-        if row is None or row.status in UNSEALED:
+        if row is None or row.status in SELLING:
             return None
+        annulled = annulled_in(session, row.id)
+        if held.serial in annulled.tickets:
+            return annulled.status(held.serial)
         return statuses(res, session, row, [held.serial], {held.serial} if held.state else set())[held.serial]
 
 
@@ -126,6 +126,10 @@ def _stored_by_id(res: Resources, draw: str, ticket_id: str) -> Found | None:
             return _found(res, session, row, stored)._replace(cancelled=dead)
         if voids_of_id(session, row.id, ticket_id):
             raise IdCancelled
+        annulled = annulled_in(session, row.id)
+        for serial, record in annulled.tickets.items():
+            if record.id == ticket_id:
+                return _annulled(annulled, row, serial)
     return None
 
 
@@ -136,7 +140,10 @@ def _stored_by_serial(res: Resources, draw: str, serial: int) -> Found | None:
         except NoSuchDraw:
             return None
         stored = ticket_by_serial(session, row.id, row.date, serial)
-        return None if stored is None else _found(res, session, row, stored)
+        if stored is None:
+            annulled = annulled_in(session, row.id)
+            return _annulled(annulled, row, serial) if serial in annulled.tickets else None
+        return _found(res, session, row, stored)
 
 
 def _archived_draw(res: Resources, session: Session, name: str) -> Draw:
@@ -161,3 +168,9 @@ def _found(res: Resources, session: Session, row: Draw, stored: StoredTicket) ->
     (ticket,) = as_tickets(session, {row.id: row}, [stored])
     voided = voided_serials(session, row.id, [stored.serial])
     return Found(ticket, statuses(res, session, row, [stored.serial], voided)[stored.serial], None)
+
+
+def _annulled(annulled: Annulled, row: Draw, serial: int) -> Found:
+    record = annulled.tickets[serial]
+    ticket = ticket_of_record(row.name, serial, record)
+    return Found(ticket, annulled.status(serial), None, record.id in annulled.cancelled)

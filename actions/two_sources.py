@@ -5,15 +5,17 @@ Both are read as streams, side by side; memory holds one block of each, the void
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from actions.annulled import Annulled, annulled_in, understood
 from actions.proofs import (
     Gaps,
     Leaf,
+    annulled_leaf,
     gap_leaf,
     gaps_of,
     stored_leaves,
@@ -48,6 +50,8 @@ class Side:
     def __init__(self) -> None:
         self._blocks = Blocks()
         self.counts = dict.fromkeys(COUNTS, 0)
+        self.annulled = dict.fromkeys(COUNTS, 0)  # of these, what was annulled and is in no sums
+        self.unread = 0
         self.serials = 0
         self.size, self.root, self.hashes = 0, b"", [b""]
 
@@ -55,11 +59,17 @@ class Side:
         """Takes the next leaf in serial order."""
         self._blocks.add(leaf_hash(leaf.text))
         self.serials += leaf.serials
-        self.counts["tickets"] += leaf.tickets
-        self.counts["stake"] += leaf.stake
-        if leaf.voided:
-            self.counts["voids"] += 1
-            self.counts["voided_stake"] += leaf.stake
+        self.unread += leaf.unread
+        for counts in (self.counts, self.annulled) if leaf.annulled else (self.counts,):
+            counts["tickets"] += leaf.tickets
+            counts["stake"] += leaf.stake
+            if leaf.voided:
+                counts["voids"] += 1
+                counts["voided_stake"] += leaf.stake
+
+    def live(self) -> dict[str, int]:
+        """The counts without what was annulled."""
+        return {name: self.counts[name] - self.annulled[name] for name in COUNTS}
 
     def finish(self) -> None:
         """Computes the root."""
@@ -75,6 +85,7 @@ class Seen:
     """What a journal holds beside its leaves."""
 
     voids: dict[int, int] = field(default_factory=dict)  # stake given back by the voided ticket's serial
+    annulled: dict[Position, bytes] = field(default_factory=dict)  # what stands where something was annulled
     marker: tuple[Position, CloseRecord] | None = None
     restored: int = 0  # leaves that a rebuild wrote back from the database: they have one source only
 
@@ -94,12 +105,13 @@ def compare(res: Resources, session: Session, draw: Draw, position: PositionRow,
 
     Raises Unreconciled, IntakeUnavailable, and the database's errors.
     """
-    gaps, voided = gaps_of(session, draw.id), voided_stakes(session, draw.id)
+    gaps, annulled = gaps_of(session, draw.id), annulled_in(session, draw.id)
+    voided = voided_stakes(session, draw.id) | annulled.voids
     journal, stored, seen = Side(), Side(), Seen()
     shown: list[dict[str, Any]] = []
     differing = 0
-    leaves = _journal_leaves(res, draw.name, voided, seen), stored_leaves(session, draw, gaps, voided)
-    for mine, theirs in _pairs(*leaves):
+    from_journal = _journal_leaves(res, draw.name, voided, annulled, seen)
+    for mine, theirs in _pairs(from_journal, stored_leaves(session, draw, gaps, voided, annulled)):
         if mine is not None:
             journal.add(mine)
         if theirs is not None:
@@ -114,10 +126,11 @@ def compare(res: Resources, session: Session, draw: Draw, position: PositionRow,
         "leaves": differing == 0,
         "roots": (journal.size, journal.root) == (stored.size, stored.root),
         "voids": seen.voids == voided and sum(voided.values()) == stored.counts["voided_stake"],
+        "annulled": seen.annulled == annulled.raw,
         "marker": seen.marker == _marker(closing),
         "serials": journal.serials == stored.serials == closing.serial,
-        "closing": journal.counts == stored.counts == _counts(closing),
-        "sums": stored.counts == _counts(position),
+        "closing": journal.counts == stored.counts and _closes(closing, stored, annulled.unread_subs),
+        "sums": stored.live() == _counts(position),
     }
     if all(checks.values()):
         return Comparison(stored, gaps, seen.restored, None)
@@ -140,10 +153,32 @@ def _counts_shown(journal: Side, stored: Side, seen: Seen, closing: Closing, pos
     }
 
 
-def _journal_leaves(res: Resources, draw: str, voided: Container[int], seen: Seen) -> Iterator[Leaf]:
-    """Leaves from the journal in serial order; `voided` is the database's word, to be held against `seen`."""
+def _closes(closing: Closing, stored: Side, unread_subs: int) -> bool:
+    """Whether the close marker counts what is stored, and beside it only what annulled bytes may have been."""
+    more = {name: count - stored.counts[name] for name, count in _counts(closing).items()}
+    tickets = more["tickets"] + stored.unread  # the gate need not have counted what somebody else put there
+    return _may_be(tickets, more["stake"], stored.unread) and _may_be(more["voids"], more["voided_stake"], unread_subs)
+
+
+def _may_be(count: int, stake: int, most: int) -> bool:
+    """Whether so many tickets or voids with that stake can be among `most` that nobody can read."""
+    return 0 <= count <= most and stake >= 0 and (count > 0) == (stake > 0)
+
+
+def _journal_leaves(
+    res: Resources, draw: str, voided: Mapping[int, int], annulled: Annulled, seen: Seen
+) -> Iterator[Leaf]:
+    """Leaves from the journal in serial order; `voided` and the places in `annulled` are the database's word, to be
+    held against `seen`."""
     for place, raw, back in res.journal.entries(draw):
         seen.restored += back and place.sub == 0
+        if place in annulled.raw:
+            seen.annulled[place] = raw
+            if place.sub == 0:
+                yield annulled_leaf(draw, place.serial, raw, voided.get(place.serial))
+                continue
+            if not isinstance(understood(place, raw), VoidRecord):
+                continue
         try:
             record = decode(raw)
         except BadRecord:

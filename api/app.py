@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import threading
 
 from flask import Flask
 
@@ -11,11 +12,13 @@ from api import (
     audit,
     auth,
     claims,
+    dead_letters,
     documents,
     draws,
     games,
     health,
     hooks,
+    metrics,
     people,
     problems,
     rates,
@@ -32,6 +35,7 @@ from api.refusal_writer import RefusalWriter
 from api.served import NAME, Served, served
 from api.tokens import Tokens
 from intake.doorbell import Publisher, producer
+from models.session import make_sessions
 from runtime.clock import Clock
 from runtime.settings import Settings
 
@@ -53,7 +57,13 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     background, refused = Background(res), RefusalWriter(res.sessions)
     app.extensions[NAME] = Served(
-        res, Tokens(app, settings, res.clock), background, BrokerProbe(publisher), refused, res.clock.now()
+        res,
+        Tokens(app, settings, res.clock),
+        background,
+        BrokerProbe(publisher),
+        refused,
+        res.clock.now(),
+        threading.Event(),
     )
     hooks.install(app, settings)
     # Outermost: the hooks look at the scheme, too.
@@ -62,7 +72,7 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
     refusals.install(app)
     problems.handle_all(app, background.wake)
     document = documents.describe(app)
-    for room in (auth, people, draws, games, results, tickets, claims, audit, health, documents):
+    for room in (auth, people, draws, games, results, tickets, claims, dead_letters, audit, health, metrics, documents):
         document.register_blueprint(room.blueprint)
     for threads in (background, refused):
         threads.start()
@@ -72,14 +82,16 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
 
 def _open(settings: Settings, publisher: Publisher) -> Resources:
     """Far fewer ways to PostgreSQL than threads, and no patience: when it hangs, threads are left for sales."""
+    sessions = make_sessions(
+        settings.database_url,
+        pool_size=max(SQL_CONNECTIONS_MIN, settings.api_threads // THREADS_PER_SQL_CONNECTION),
+        pool_wait_s=SQL_WAIT_S,
+        answer_s=settings.database_answer_ms / 1000,
+        statement_s=settings.database_statement_ms / 1000,
+        breaker=settings.breaker,
+    )
     return open_resources(
-        settings,
-        publisher,
-        Clock(),
-        connections=settings.api_threads,
-        witness=True,
-        sql_connections=max(SQL_CONNECTIONS_MIN, settings.api_threads // THREADS_PER_SQL_CONNECTION),
-        sql_wait_s=SQL_WAIT_S,
+        settings, publisher, Clock(), connections=settings.api_threads, witness=True, sessions=sessions
     )
 
 

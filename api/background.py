@@ -7,7 +7,9 @@ reconciled and answered in one thread would be silent to another one's round, an
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actions.reconcile import reconcile
 from actions.resources import Resources
 from actions.witnessing import answer, list_self
+from models.session import make_sessions
 from rules.errors import Problem
 
 # Rounds are rare and cost one short read; a reconcile gives each slot two seconds.
@@ -22,6 +25,7 @@ ANSWER_EVERY_S = 0.5
 RETRY_S = 0.2
 RETRY_MAX_S = 2.0
 STOP_WAIT_S = 5.0
+RECONCILE_CONNECTIONS = 3  # the rebuild's, and its rounds of witnesses beside it
 
 _log = structlog.get_logger()
 
@@ -74,7 +78,8 @@ class Background:
     def _reconcile(self) -> None:
         # Listed before the gate is adopted: nothing is answered for that no reconcile would ask about.
         list_self(self._res)
-        reconcile(self._res)
+        with _patient(self._res) as res:
+            reconcile(res)
 
     def _answer_witnesses(self) -> None:
         while not self._stopping.wait(ANSWER_EVERY_S):
@@ -96,3 +101,13 @@ class Background:
             _log.exception(f"{what}_failed")
             return False
         return True
+
+
+@contextmanager
+def _patient(res: Resources) -> Iterator[Resources]:
+    """The same with a way to the database whose statements may be long: a rebuild reads whole draws."""
+    sessions = make_sessions(res.settings.database_url, pool_size=RECONCILE_CONNECTIONS)
+    try:
+        yield replace(res, sessions=sessions)
+    finally:
+        sessions.kw["bind"].dispose()

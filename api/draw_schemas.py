@@ -166,5 +166,6 @@ class SealBody(Answer):
     gaps = fields.List(fields.Raw(), required=True)
     count = fields.Integer(metadata={"description": "with a login"})
     voided = fields.Integer(metadata={"description": "with a login"})
+    annulled = fields.Integer(metadata={"description": "with a login: refused by the database, and annulled by two"})
     stake = fields.Integer(metadata={"description": "with a login: of the tickets that count"})
     reason = fields.String(allow_none=True, metadata={"description": "with a login: of a late seal"})

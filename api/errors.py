@@ -59,6 +59,7 @@ TABLE: dict[str, Row] = {
     "too_early": Row(409, "Wait until draws_at."),
     "numbers_differ": Row(409, "Both persons enter the result again."),
     "contents_differ": Row(409, "Both persons send the call again, with the same content."),
+    "ticket_not_discardable": Row(409, "Mend the reason and replay it, or annul its ticket with a second person."),
     "not_settled": Row(409, "Wait until the draw is settled."),
     "not_a_winner": Row(409, _FINAL),
     "already_claimed": Row(409, "Do not pay; see `by_you`, `claim_status` and `paid` if it was your own claim."),

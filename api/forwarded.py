@@ -18,11 +18,7 @@ def behind_proxies(app: WSGIApplication, trusted: Sequence[str]) -> WSGIApplicat
     """
     if not trusted:
         return app
-    networks = [ipaddress.ip_network(one) for one in trusted]
-
-    def is_trusted(address: str) -> bool:
-        found = _address(address)
-        return found is not None and any(found in network for network in networks)
+    is_trusted = one_of(trusted)
 
     def wrapped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         peer = environ.get("REMOTE_ADDR") or ""
@@ -34,6 +30,17 @@ def behind_proxies(app: WSGIApplication, trusted: Sequence[str]) -> WSGIApplicat
         return app(environ, start_response)
 
     return wrapped
+
+
+def one_of(addresses: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a text is one of these addresses, or in one of these networks."""
+    networks = [ipaddress.ip_network(one) for one in addresses]
+
+    def among(text: str) -> bool:
+        found = _address(text)
+        return found is not None and any(found in network for network in networks)
+
+    return among
 
 
 def _client(peer: str, forwarded: str, is_trusted: Callable[[str], bool]) -> str:

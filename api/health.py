@@ -69,6 +69,8 @@ def ready(res: Resources, _: None) -> tuple[dict[str, Any], int]:
     ]
     if all(found["ok"] for found in dependencies[:2]):
         dependencies.append(_dependency("journal", False, lambda: _look_at_journal(res, lag)))
+    if here.leaving.is_set():
+        dependencies.append(_dependency("process", True, lambda: "about to end"))
     away = [found for found in dependencies if not found["ok"]]
     unavailable = any(found["matters"] for found in away)
     body = {

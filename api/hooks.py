@@ -7,6 +7,7 @@ import secrets
 from base64 import b64encode
 from collections.abc import Iterable
 from hashlib import sha256
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,6 +16,7 @@ from flask import Flask, Response, request
 from flask_compress import Compress
 from flask_cors import CORS
 
+from api.served import served
 from rules.errors import NotFound
 from runtime.origin import Origin, set_origin
 from runtime.settings import Settings
@@ -56,7 +58,7 @@ COMPRESS_TYPES = ["application/json", "text/html"]
 
 def install(app: Flask, settings: Settings) -> None:
     """Registers the hooks; those after an answer run last to first."""
-    app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[assignment, method-assign]
+    app.wsgi_app = _with_headers(app.wsgi_app, served(app).leaving)  # type: ignore[assignment, method-assign]
     app.before_request(_begin)
     if settings.cors_origins:
         CORS(
@@ -85,7 +87,7 @@ def install(app: Flask, settings: Settings) -> None:
     app.after_request(_finish)
 
 
-def _with_headers(app: WSGIApplication) -> WSGIApplication:
+def _with_headers(app: WSGIApplication, leaving: Event) -> WSGIApplication:
     """Adds what every answer carries as the ready list that it is; the framework would check it all each time."""
 
     def wrapped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -98,6 +100,8 @@ def _with_headers(app: WSGIApplication) -> WSGIApplication:
             headers.append((ID_HEADER, request_id))
             if environ["wsgi.url_scheme"] == "https":
                 headers.append(("Strict-Transport-Security", HSTS))
+            if leaving.is_set():
+                headers.append(("Connection", "close"))
             return start_response(status, headers, exc_info)
 
         return app(environ, start)

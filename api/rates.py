@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from threading import Lock
@@ -72,16 +72,17 @@ class Rates:
     logins_of_address: RateLimitItem
     # For a storage that goes away between two counts of one request; the limiter has its own for the first.
     spare: MovingWindowRateLimiter
+    asking: Callable[[], AbstractContextManager[None]]
     guessing: tuple[Lock, ...]
 
 
 def install(app: Flask, settings: Settings) -> None:
     """Counts every request from now on; call it after the hooks that give a request its id and its address."""
-    uri, options = counters(settings.broker_url, settings.api_threads)
+    counted = counters(settings.broker_url, settings.api_threads, settings.breaker)
     limiter = Limiter(
         _bucket,
-        storage_uri=uri,
-        storage_options=options,
+        storage_uri=counted.uri,
+        storage_options=counted.options,
         strategy="moving-window",
         in_memory_fallback_enabled=True,
         swallow_errors=True,
@@ -103,6 +104,7 @@ def install(app: Flask, settings: Settings) -> None:
         RateLimitItemPerMinute(settings.logins_per_min),
         RateLimitItemPerMinute(settings.logins_per_min_address),
         MovingWindowRateLimiter(MemoryStorage()),
+        counted.asking,
         tuple(Lock() for _ in range(GUESS_LOCKS)),
     )
 
@@ -211,7 +213,8 @@ def _need_room(counts: list[Count]) -> None:
 
 def _counting(rates: Rates, ask: Callable[[RateLimiter, Count], T], count: Count) -> T:
     try:
-        return ask(rates.limiter.limiter, count)
+        with rates.asking():
+            return ask(rates.limiter.limiter, count)
     except Exception:  # whatever the storage's client raises
         _log.warning("counted_in_memory", exc_info=True)
         return ask(rates.spare, count)

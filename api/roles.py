@@ -86,7 +86,10 @@ TABLE: dict[str, Row] = {
     ),
     "seal.details": Row("counts and stake beside a published seal", _ALL_DRAWS),
     "audit.read": Row("the audit log", "an admin: deeds of the own subtree; the others: all"),
-    "dead_letters.read": Row("records that could not be stored", "all"),
+    "dead_letters.read": Row("dead letters: records that could not be stored, tasks that failed", "all"),
+    "dead_letters.change": Row(
+        "replay a dead letter, discard a task's, annul a ticket's", "all", (TWO_PERSONS, STEP_UP), "both only to annul"
+    ),
 }
 
 assert TABLE.keys() == ACTIONS.keys()

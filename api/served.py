@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +27,7 @@ class Served:
     broker: BrokerProbe
     refusals: RefusalWriter
     started_at: datetime
+    leaving: threading.Event  # set: the process is about to end, and sends everybody elsewhere
 
 
 def served(app: Flask | None = None) -> Served:

@@ -7,6 +7,7 @@ from datetime import datetime
 import click
 
 from actions.draws import cancel_date, resume
+from actions.sealed import AlteredAfterSeal, check_seal
 from cli.here import resources_here
 from rules.errors import Problem
 from rules.games import GAMES
@@ -14,7 +15,7 @@ from rules.games import GAMES
 
 @click.group()
 def draws() -> None:
-    """Cancelled dates, and draws that stopped."""
+    """Cancelled dates, draws that stopped, and seals."""
 
 
 @draws.command("cancel-date")
@@ -38,3 +39,15 @@ def resume_draw(name: str) -> None:
         except Problem as problem:
             raise click.ClickException(problem.detail) from problem
     click.echo(f"{name} goes on; it had stopped because: {reason}" if reason else f"{name} had not stopped")
+
+
+@draws.command("check-seal")
+@click.argument("name")
+def check(name: str) -> None:
+    """Compute the root of a sealed draw from its tickets as they are stored now; ends with 1 if it is another one."""
+    with resources_here() as res:
+        try:
+            root = check_seal(res, name)
+        except (AlteredAfterSeal, Problem) as problem:
+            raise click.ClickException(str(problem)) from problem
+    click.echo(f"{name}: the stored tickets give the sealed root {root}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def run() -> None:
     _provide_keys(environ, var_dir)
     settings = Settings.from_env(environ)
     _check_port(settings.api_host, settings.port)
+    shutil.rmtree(settings.metrics_dir, ignore_errors=True)  # nobody counts yet; metrics of an older version go
     conf = var_dir / "supervisord.conf"
     _write_private(conf, supervisord_conf(settings, programs(settings, embedded)))
     # The programs end with this very process, which supervisord becomes.

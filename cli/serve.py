@@ -20,18 +20,15 @@ from runtime.settings import Settings
 
 WAIT_SECONDS = 60
 
+FLOWER_WAIT_MS = 5_000
+FLOWER_TASKS_MAX = 20_000  # kept in its memory: an hour of an idle machine, which ticks five times a second
+
 PYTHON_MODULE = (sys.executable, "-m")
 CELERY = (*PYTHON_MODULE, "celery", "-A", "workers.app")
 
 
-def _api(settings: Settings) -> list[str]:
-    return [
-        *PYTHON_MODULE, "granian", "--interface", "wsgi",
-        "--host", settings.api_host, "--port", str(settings.port),
-        "--workers", str(settings.api_workers), "--blocking-threads", str(settings.api_threads),
-        "--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws",
-        "--log-level", settings.log_level, "api.wsgi:app",
-    ]  # fmt: skip
+def _api(_: Settings) -> list[str]:
+    return [*PYTHON_MODULE, "api.granian_server"]
 
 
 def _worker(name: str, queues: str, processes: int) -> Callable[[Settings], list[str]]:
@@ -49,7 +46,13 @@ def _beat(settings: Settings) -> list[str]:
 
 
 def _flower(settings: Settings) -> list[str]:
-    return [*CELERY, "flower", f"--port={settings.flower_port}"]
+    return [
+        *PYTHON_MODULE, "celery", "-A", "workers.flower", "flower", f"--port={settings.flower_port}",
+        # Looked at only: whoever has its password could else shut workers down and send any task.
+        "--read-only", f"--max-tasks={FLOWER_TASKS_MAX}",
+        # A worker that is busy answers late, and its queues would be missing on the pages.
+        f"--inspect-timeout={FLOWER_WAIT_MS}",
+    ]  # fmt: skip
 
 
 COMMANDS: Mapping[str, Callable[[Settings], list[str]]] = {
@@ -81,14 +84,12 @@ def serve(name: str) -> None:
 
 
 def _extra(name: str, settings: Settings) -> dict[str, str]:
-    if name.startswith("worker-"):
-        # SIGTERM as the soft shutdown: short tasks are finished, long ones given back.
-        return {"REMAP_SIGTERM": "SIGQUIT"}
     if name == "flower":
         # It reads these itself. Not on the command line, which everyone on the machine can read.
         login = os.environ.get("FLOWER_BASIC_AUTH") or _flower_login(settings)
         return {"FLOWER_BASIC_AUTH": login, "FLOWER_ADDRESS": os.environ.get("FLOWER_ADDRESS", "127.0.0.1")}
-    return {}
+    # Read by runtime.metrics. Flower's own metrics are its own affair.
+    return {"PROMETHEUS_MULTIPROC_DIR": str(settings.metrics_dir)}
 
 
 def _flower_login(settings: Settings) -> str:

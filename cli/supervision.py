@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.process import socket_directory
+from runtime.process import ENDS_IN_S, socket_directory
 from runtime.settings import Settings
 
 # What ends sooner has not started: the next try waits, one second longer each time. Enough for a program to
 # wait for its servers, load itself, and find that it cannot work.
 START_SECONDS = 10
 START_RETRIES = 1_000_000  # never give up
+
+# What has not ended in order by then is killed. The machine may be slow.
+KILL_AFTER_SECONDS = 2 * ENDS_IN_S
 
 LOG_BYTES_MAX = "10MB"
 LOGS_KEPT = 3
@@ -38,7 +41,7 @@ class Program:
     once: bool = False
     talks: bool = False  # its output is for the person who started everything
     stop_signal: str = "TERM"
-    stop_wait_seconds: int = 20
+    stop_wait_seconds: int = KILL_AFTER_SECONDS
 
 
 def programs(settings: Settings, embedded: frozenset[str]) -> list[Program]:

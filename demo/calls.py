@@ -74,13 +74,13 @@ class Caller:
         self.port, self.username = port, username
         self.user_id = 0
         self.asked_again = 0  # requests that had to be sent once more
-        self._password = password
+        self.password = password
         self._token = ""
         self.main = Connection(port)
 
     def login(self) -> None:
         """Raises Unexpected."""
-        credentials = {"username": self.username, "password": self._password}
+        credentials = {"username": self.username, "password": self.password}
         answer = self._asked(self.main, "POST", "/v1/auth/login", credentials, {})
         if answer.status != 200:
             raise Unexpected(f"{self.username} cannot log in: {answer.status} {answer.body}")
@@ -89,9 +89,13 @@ class Caller:
 
     def twin(self) -> Caller:
         """The same person at another screen: a connection of its own, for another thread."""
-        other = Caller(self.port, self.username, self._password)
+        other = Caller(self.port, self.username, self.password)
         other._token, other.user_id = self._token, self.user_id
         return other
+
+    def close(self) -> None:
+        """Ends the connection; the next call makes another."""
+        self.main.close()
 
     @property
     def headers(self) -> dict[str, str]:

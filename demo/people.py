@@ -49,6 +49,8 @@ def make_people(superadmin: Caller, counters: Sequence[Counter], done: Callable[
         coordinators.append((coordinator, group))
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda pair: _terminals(pair[0], pair[1], done), coordinators))
+    for coordinator, _ in coordinators:
+        coordinator.close()
     terminals = sorted((t for group in made for t in group), key=lambda t: t.counter.index)
     return People((superadmin, deputy), (first, second), terminals)
 

@@ -53,6 +53,12 @@ class Servers:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ, **spawn_options(signal.SIGTERM),
             )  # fmt: skip
 
+    @property
+    def pid(self) -> int:
+        """Of the process whose children are the servers, the API and the workers."""
+        assert self._process is not None
+        return self._process.pid
+
     def ready(self) -> bool:
         """Whether the API can sell by now. Raises Unexpected when the servers ended."""
         assert self._process is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import pybreaker
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -13,9 +12,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from intake import keys
+from runtime.breaker import Breaker, Rule
 
 POOL_WAIT_S = 0.5
-BREAKER_RESET_S = 1
 
 
 class ServerIdentity(NamedTuple):
@@ -56,16 +55,15 @@ def make_client(
     return redis.Redis(connection_pool=pool)
 
 
-def make_breaker() -> pybreaker.CircuitBreaker:
-    """A breaker that one hanging call opens: the next ones are refused at once, until a trial call succeeds.
+def make_breaker(name: str, url: str, timeout_s: float, rule: Rule) -> Breaker:
+    """A breaker around calls to the server at `url`; each of its probes has so many seconds."""
+    prober = make_client(url, timeout_s=timeout_s, connections=1)
+    return Breaker(name, rule, failed=_gave_no_answer, probe=prober.ping)
 
-    A server that refuses is refused fast anyway and does not open it.
-    """
-    return pybreaker.CircuitBreaker(
-        fail_max=1,
-        reset_timeout=BREAKER_RESET_S,
-        exclude=[lambda error: not isinstance(error, RedisTimeoutError)],
-    )
+
+def _gave_no_answer(error: Exception) -> bool:
+    """Another server than the one that was expected has answered all the same."""
+    return isinstance(error, RedisConnectionError | RedisTimeoutError) and not isinstance(error, ServerChanged)
 
 
 def _connector(verify: Callable[[ServerIdentity], bool]) -> Callable[[Any], None]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from intake.client import make_client
+from intake.client import make_breaker, make_client
+from runtime.breaker import Rule
 
 # A broker that hangs may hold a request up this long, once; then every process counts for itself for a while.
 TIMEOUT_S = 0.3
@@ -13,13 +16,22 @@ TIMEOUT_S = 0.3
 IN_THIS_PROCESS = "memory://"
 
 
-def counters(broker_url: str, connections: int) -> tuple[str, dict[str, Any]]:
-    """(storage URI, storage options) for the library that counts; in memory where the broker is no plain Redis."""
+class Counters(NamedTuple):
+    """Storage URI and options for the library that counts; `asking` goes around each question to the storage."""
+
+    uri: str
+    options: dict[str, Any]
+    asking: Callable[[], AbstractContextManager[None]]
+
+
+def counters(broker_url: str, connections: int, rule: Rule) -> Counters:
+    """Counters at the broker; in this process's memory where the broker is no plain Redis."""
     url = _client_url(broker_url)
     if url is None:
-        return IN_THIS_PROCESS, {}
+        return Counters(IN_THIS_PROCESS, {}, nullcontext)
     client = make_client(url, timeout_s=TIMEOUT_S, connections=connections)
-    return "redis://", {"connection_pool": client.connection_pool}
+    breaker = make_breaker("counters", url, TIMEOUT_S, rule)
+    return Counters("redis://", {"connection_pool": client.connection_pool}, breaker.calling)
 
 
 def _client_url(broker_url: str) -> str | None:

@@ -16,6 +16,8 @@ from intake.gate_errors import translated
 RINGS_MAX = 1_000
 # A ring that waited longer than this has been overtaken by a sweep.
 EXPIRES_S = 10
+# One that must be answered is rung anew after so long, until it was.
+AGAIN_S = 30
 
 # The same for every application on the broker: how long a message may be worked on before another worker gets it.
 VISIBILITY_TIMEOUT_S = 360
@@ -31,8 +33,8 @@ class Publisher(Protocol):
 
 class _Ring(NamedTuple):
     task: str
-    queue: str
-    arguments: tuple[str, ...]
+    arguments: tuple[Any, ...]
+    again: bool
 
 
 # The tasks that are rung for, and the queue of each; moving a task's code never moves its name.
@@ -43,8 +45,14 @@ QUEUES = {
     "draws.seal": "settle",
     "draws.settle": "settle",
     "draws.void": "settle",
+    "draws.check": "settle",
     "wallets.push": "default",
 }
+# Of every other task.
+DEFAULT_QUEUE = "default"
+
+# The header of a message that is never held back, however often its task has failed: somebody says that it is time.
+AGAIN = "again"
 
 
 class Doorbell:
@@ -57,10 +65,13 @@ class Doorbell:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def ring(self, task: str, *arguments: str) -> None:
-        """Asks for a task by its name. Never blocks, never raises; a full queue drops the ring."""
+    def ring(self, task: str, *arguments: Any, again: bool = False) -> None:
+        """Asks for a task by its name. Never blocks, never raises; a full queue drops the ring.
+
+        `again`: for a task that failed; it is tried even if it would be held back for that.
+        """
         try:
-            self._rings.put_nowait(_Ring(task, QUEUES[task], arguments))
+            self._rings.put_nowait(_Ring(task, arguments, again))
         except queue.Full:
             return
         with self._lock:
@@ -80,8 +91,9 @@ class Doorbell:
                 self._app.send_task(
                     ring.task,
                     args=ring.arguments,
-                    queue=ring.queue,
-                    expires=EXPIRES_S,
+                    queue=QUEUES.get(ring.task, DEFAULT_QUEUE),
+                    headers={AGAIN: True} if ring.again else {},
+                    expires=AGAIN_S if ring.again else EXPIRES_S,
                     ignore_result=True,
                     retry=False,
                 )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from intake import bets, keys
 from intake.gate_agents import GateOfAgents
 from intake.gate_errors import RETRY_AFTER_S, DrawUnknown
-from intake.records import CloseRecord, Position, TicketRecord, VoidRecord, decode, lines_text
+from intake.records import BadRecord, CloseRecord, Position, TicketRecord, VoidRecord, decode, lines_text
 from rules import errors, games
 from rules.limits import Limits
 from rules.tickets import Line
@@ -108,7 +108,10 @@ class Gate(GateOfAgents):
             answer = self._call("find", names, [*self._seen(draw), by, value])
             if answer[0] == b"found":
                 self._note(draw, _place(answer[3:5]))
-                return _held(answer[1], answer[2])
+                try:
+                    return _held(answer[1], answer[2])
+                except BadRecord:  # its bytes were altered: what it was nobody can say
+                    return None
             if answer[0] == b"dead":
                 self._note(draw, _place(answer[1:3]))
                 raise errors.IdCancelled

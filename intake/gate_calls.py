@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
-import pybreaker
 import redis
 
 from intake import keys
@@ -17,6 +16,7 @@ from intake.replication import Replication
 from intake.scripts import Script
 from intake.witness import Witness
 from rules.errors import IntakeUnavailable
+from runtime.breaker import Breaker
 
 
 class Rates(NamedTuple):
@@ -34,7 +34,7 @@ class GateCalls:
         client: redis.Redis,
         scripts: Mapping[str, Script],
         witness: Witness | None,
-        breaker: pybreaker.CircuitBreaker,
+        breaker: Breaker,
         replication: Replication,
         rates: Rates,
     ) -> None:
@@ -56,6 +56,7 @@ class GateCalls:
 
     def close_connections(self) -> None:
         """Gives all connections back."""
+        self._breaker.stop()
         self._client.close()
         self._client.connection_pool.disconnect()
 

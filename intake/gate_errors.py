@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pybreaker
+from kombu import exceptions as broker_errors
 from redis import exceptions as redis_errors
 
 from intake.client import ServerChanged
 from rules.errors import IntakeUnavailable
+from runtime.breaker import Refused
 
 RETRY_AFTER_S = 1
+
+# What the client libraries raise, of the gate's server or the broker's, when it does not answer.
+SERVER_AWAY = (redis_errors.ConnectionError, redis_errors.TimeoutError, broker_errors.OperationalError)
 
 
 class Unreconciled(IntakeUnavailable):
@@ -48,5 +52,5 @@ def translated() -> Iterator[None]:
     except redis_errors.ResponseError as error:
         # A script that stumbles over what it finds: nobody sells on that before a rebuild has made it anew.
         raise Unreconciled(f"a script failed: {error}", damaged=True) from error
-    except (redis_errors.RedisError, pybreaker.CircuitBreakerError, OSError) as error:
+    except (redis_errors.RedisError, Refused, OSError) as error:
         raise IntakeUnavailable(retry_after=RETRY_AFTER_S) from error

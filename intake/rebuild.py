@@ -39,8 +39,11 @@ class DrawImage:
         self.last_ms = 0
         self.marker: Position | None = None
 
-    def add(self, position: Position, raw: bytes, *, lines_of_ticket: Any) -> None:
-        """Counts a record that the database's sums lack; `lines_of_ticket(serial)` serves voids of stored tickets."""
+    def add(self, position: Position, raw: bytes, *, lines_of_ticket: Any, annulled: bool = False) -> None:
+        """Counts a record that the database's sums lack; `lines_of_ticket(serial)` serves voids of stored tickets.
+
+        One that was `annulled` is known and counted, as it was when it was accepted, but holds no stake any more.
+        """
         self.top = max(self.top, position)
         try:
             record = decode(raw)
@@ -49,15 +52,17 @@ class DrawImage:
         if isinstance(record, TicketRecord):
             self.ids[record.id] = str(position.serial)
             self._lines[position.serial] = record.lines
-            self._count(record.agent_id, record.lines, 1)
+            if not annulled:
+                self._count(record.agent_id, record.lines, 1)
             self.sums["tickets"] += 1
             self.sums["stake"] += record.stake
             self.last_ms = max(self.last_ms, record.accepted_ms)
         elif isinstance(record, VoidRecord):
             self.ids[record.id] = (str(record.ticket_serial) if record.ticket_serial else "") + record.kind
             if record.stake:
-                lines = self._lines.get(record.ticket_serial) or lines_of_ticket(record.ticket_serial)
-                self._count(record.agent_id, lines, -1)
+                if not annulled:
+                    lines = self._lines.get(record.ticket_serial) or lines_of_ticket(record.ticket_serial)
+                    self._count(record.agent_id, lines, -1)
                 self.sums["voids"] += 1
                 self.sums["voided_stake"] += record.stake
         elif not isinstance(record, GapRecord):

@@ -6,9 +6,15 @@ from alembic import context
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from migrations.runner import CONNECT_TIMEOUT_S
+
 LOCK_TIMEOUT = "10s"
 
-engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "", poolclass=NullPool)
+engine = create_engine(
+    context.config.get_main_option("sqlalchemy.url") or "",
+    poolclass=NullPool,
+    connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+)
 with engine.connect() as connection:
     context.configure(connection=connection)
     with context.begin_transaction():

@@ -11,6 +11,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+CONNECT_TIMEOUT_S = 5
+
 
 def _config(url: str) -> Config:
     config = Config()
@@ -27,7 +29,7 @@ def upgrade(owner_url: str) -> None:
 def is_current(url: str) -> bool:
     """Whether the database is at the newest migration. Raises sqlalchemy.exc.OperationalError while it is away."""
     head = ScriptDirectory.from_config(_config(url)).get_current_head()
-    engine = create_engine(url, poolclass=NullPool)
+    engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision() == head

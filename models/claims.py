@@ -117,9 +117,9 @@ def pending_claim(session: Session, number: str) -> Claim | None:
     return session.scalar(query.execution_options(populate_existing=True))
 
 
-def last_paid_claim(session: Session, number: str) -> Claim | None:
-    """The newest claim of the ticket that was paid."""
-    query = select(Claim).where(Claim.number == number, Claim.status == "paid")
+def last_paid_claim(session: Session, number: str, user_id: int) -> Claim | None:
+    """The newest claim of the ticket that was paid to that user."""
+    query = select(Claim).where(Claim.number == number, Claim.status == "paid", Claim.claimed_by == user_id)
     return session.scalar(query.order_by(Claim.id.desc()).limit(1))
 
 

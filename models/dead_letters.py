@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ForeignKey, Integer, LargeBinary, PrimaryKeyConstraint, Text, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Big, Instant, Json, Str
+from models.draws import Draw
 
 RECORD, TASK, MESSAGE = "record", "task", "message"
 
@@ -55,6 +57,8 @@ class Retry(Base):
     arguments: Mapped[Json]
     queue: Mapped[Str]
     attempts: Mapped[int] = mapped_column(Integer)
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    losses: Mapped[int] = mapped_column(Integer, server_default="0")
     first_at: Mapped[Instant] = mapped_column(server_default=func.now())
     last_at: Mapped[Instant] = mapped_column(server_default=func.now())
     due_at: Mapped[Instant]
@@ -62,7 +66,39 @@ class Retry(Base):
     traceback: Mapped[str | None] = mapped_column(Text)
 
 
+@dataclass(frozen=True)
+class LetterFilter:
+    """Which letters a list shows; None does not ask. `draw`: the name of one; only records have one."""
+
+    status: str | None = "waiting"
+    kind: str | None = None
+    draw: str | None = None
+
+
+def letters_page(
+    session: Session, wanted: LetterFilter, limit: int, before: int | None
+) -> Sequence[tuple[DeadLetter, str | None]]:
+    """Up to `limit` (letter, its draw's name), newest first, with ids under `before`."""
+    query = select(DeadLetter, Draw.name).outerjoin(Draw, Draw.id == DeadLetter.draw_id)
+    asked = ((DeadLetter.status, wanted.status), (DeadLetter.kind, wanted.kind), (Draw.name, wanted.draw))
+    for column, value in asked:
+        if value is not None:
+            query = query.where(column == value)
+    if before is not None:
+        query = query.where(DeadLetter.id < before)
+    return [(letter, name) for letter, name in session.execute(query.order_by(DeadLetter.id.desc()).limit(limit))]
+
+
 def waiting_records(session: Session, draw_id: int) -> Sequence[DeadLetter]:
     """The draw's records that are not dealt with yet, in journal order."""
-    query = select(DeadLetter).where(DeadLetter.draw_id == draw_id, DeadLetter.status == "waiting")
+    return _records(session, draw_id, "waiting")
+
+
+def annulled_records(session: Session, draw_id: int) -> Sequence[DeadLetter]:
+    """The draw's records that two persons annulled, in journal order. They keep their places, and count for nothing."""
+    return _records(session, draw_id, "annulled")
+
+
+def _records(session: Session, draw_id: int, status: str) -> Sequence[DeadLetter]:
+    query = select(DeadLetter).where(DeadLetter.draw_id == draw_id, DeadLetter.status == status)
     return session.scalars(query.order_by(DeadLetter.serial, DeadLetter.sub)).all()

@@ -70,6 +70,7 @@ class Draw(Base):
     voided_at: Mapped[Instant | None]
     result: Mapped[str | None] = mapped_column(Text)
     result_version: Mapped[int] = mapped_column(Integer, server_default="0")
+    checked_version: Mapped[int] = mapped_column(Integer, server_default="0")
     expired_at: Mapped[Instant | None]
 
 
@@ -118,7 +119,7 @@ class Intent(Base):
 
 
 class PendingApproval(Base):
-    """The first of two persons' requests, about a draw (its name) or a game."""
+    """The first of two persons' requests, about a draw (its name), a game, or a dead letter ("dead_letter:5")."""
 
     __tablename__ = "pending_approvals"
     __table_args__ = (PrimaryKeyConstraint("object", "kind"),)

@@ -188,7 +188,7 @@ def count_records(session: Session, draw_id: int, day: Date, serial: int, sub: i
              + (SELECT count(*) FROM gaps WHERE draw_id = :draw AND last_serial <= :serial)
              + (SELECT count(*) FROM closings WHERE draw_id = :draw AND (serial, sub) <= (:serial, :sub))
              + (SELECT count(*) FROM dead_letters
-                WHERE draw_id = :draw AND status = 'waiting' AND (serial, sub) <= (:serial, :sub))
+                WHERE draw_id = :draw AND status IN ('waiting', 'annulled') AND (serial, sub) <= (:serial, :sub))
         """
     )
     values = {"day": day, "draw": draw_id, "serial": serial, "sub": sub}

@@ -136,6 +136,12 @@ def agents_below(session: Session, user_ids: Collection[int]) -> list[int]:
     return list(session.scalars(select(User.id).where(User.role == "agent", below).order_by(User.id)))
 
 
+def those_below(session: Session, user_id: int, among: Collection[int]) -> set[int]:
+    """Which of these users are that one, or stand below him."""
+    own = or_(User.id == user_id, User.ancestors.contains([user_id]))
+    return set(session.scalars(select(User.id).where(User.id.in_(among), own)))
+
+
 def lock_users(session: Session, user_ids: Collection[int]) -> dict[int, User]:
     """Users by id, read anew, with their rows locked in the order of their ids until the transaction ends.
 

@@ -40,6 +40,7 @@ class Seal(Base):
     gaps: Mapped[Json]
     tickets: Mapped[Big]
     voided: Mapped[Big]
+    annulled: Mapped[Big]
     stake: Mapped[Big]
 
 

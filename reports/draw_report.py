@@ -13,6 +13,7 @@ from models.draws import Draw, Position
 from models.ledger import draw_commissions
 from models.settlement import Result, Seal, Winner, standing_of
 from models.tickets import AgentSum, exposure_of
+from rules.errors import Contradiction
 from rules.games import match_key
 
 EXPOSURE_TOP = 20  # numbers with the highest live stake that the report names
@@ -20,7 +21,7 @@ EXPOSURE_TOP = 20  # numbers with the highest live stake that the report names
 _COUNTS = ("tickets", "stake", "voids", "voided_stake")
 
 
-class OutOfBalance(RuntimeError):
+class OutOfBalance(Contradiction):
     """The booked sums are not those of the tickets."""
 
 
@@ -130,6 +131,7 @@ def _seal(session: Session, draw: Draw) -> dict[str, Any]:
         "late": seal.late,
         "restored": seal.restored,
         "gaps": seal.gaps,
+        "annulled": seal.annulled,
     }
 
 

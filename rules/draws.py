@@ -49,6 +49,8 @@ class DrawStatus(StrEnum):
 LIVE = (DrawStatus.OPEN, DrawStatus.CLOSED, DrawStatus.VOIDING)
 # Draws of which nothing is sealed.
 UNSEALED = (DrawStatus.SCHEDULED, DrawStatus.OPEN, DrawStatus.CLOSED)
+# Draws that sell, or will.
+SELLING = (DrawStatus.SCHEDULED, DrawStatus.OPEN)
 
 _S = DrawStatus
 TRANSITIONS: dict[DrawStatus, frozenset[DrawStatus]] = {

@@ -266,6 +266,15 @@ class ContentsDiffer(Problem):
     code = "contents_differ"
 
 
+# Dead letters
+
+
+class TicketNotDiscardable(Problem):
+    """A record of a journal is never discarded: it is replayed, or its ticket annulled by two persons."""
+
+    code = "ticket_not_discardable"
+
+
 # Claims
 
 
@@ -324,6 +333,10 @@ class DatabaseUnavailable(Problem):
     """The database cannot be reached right now; try again."""
 
     code = "database_unavailable"
+
+
+class Contradiction(RuntimeError):
+    """What is stored contradicts itself: no new try can help, somebody has to look."""
 
 
 # The gate's script answers with a code: this finds its class.

@@ -69,6 +69,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "seal.details": _ALL,
     "audit.read": _ADMINS_READ,
     "dead_letters.read": _ADMINS_READ,
+    "dead_letters.change": ADMINISTRATORS,
 }
 
 # Nobody gives a rank above their own, and their own only a superadmin, or a coordinator to someone below.

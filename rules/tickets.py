@@ -118,10 +118,11 @@ def _draw_prefix(draw: str) -> str:
 # -- The canonical line: what the Merkle tree and the code are made of; docs/proofs.md describes it ---------
 
 
-def leaf_text(ticket: Ticket, voided: bool) -> str:
-    """The ticket's leaf in its draw's tree: `number|id|agent|accepted_at|lines|stake|accepted` (or `voided`).
+def leaf_text(ticket: Ticket, voided: bool, annulled: bool = False) -> str:
+    """The ticket's leaf in its draw's tree: `number|id|agent|accepted_at|lines|stake|accepted` (`voided`, `annulled`).
 
-    The id stands as the ticket has it. ValueError: as `ticket_number`.
+    One that was voided before it was annulled stays voided, as its terminal was told. The id stands as the ticket has
+    it. ValueError: as `ticket_number`.
     """
     game = ticket.draw.partition("-")[0]
     accepted_at = (_EPOCH + timedelta(milliseconds=ticket.accepted_ms)).replace(tzinfo=None)
@@ -134,7 +135,7 @@ def leaf_text(ticket: Ticket, voided: bool) -> str:
             f"{accepted_at.isoformat(timespec='milliseconds')}Z",
             lines,
             str(stake(ticket.lines)),
-            "voided" if voided else "accepted",
+            "voided" if voided else "annulled" if annulled else "accepted",
         )
     )
 
@@ -142,6 +143,11 @@ def leaf_text(ticket: Ticket, voided: bool) -> str:
 def gap_leaf_text(draw: str, first: int, last: int) -> str:
     """The leaf of a jump: these serials, first to last, were never issued."""
     return f"gap|{draw}|{first}|{last}"
+
+
+def unread_leaf_text(draw: str, serial: int, digest: str) -> str:
+    """The leaf of a serial whose record nobody can read, and that was annulled; `digest`: SHA-256 of its bytes, hex."""
+    return f"annulled|{draw}|{serial}|{digest}"
 
 
 # -- The code: the proof that its holder has the ticket -----------------------------------------------------

@@ -32,8 +32,9 @@ DATABASE = "drawbreak"
 # Beyond the API's threads and the workers' connections, room for a person with psql.
 CONNECTIONS_MAX = 200
 
-# A worker that was killed between two statements must not hold a draw's position row for longer than this.
-IDLE_IN_TRANSACTION = "10s"
+# Of the application's role. What its processes leave behind when they are killed, or give up waiting, must not go on
+# holding rows: neither between two statements nor in the middle of one.
+ROLE_SETTINGS = {"idle_in_transaction_session_timeout": "10s", "client_connection_check_interval": "1s"}
 
 
 class PostgresError(RuntimeError):
@@ -185,14 +186,12 @@ class Postgres:
         with psycopg.connect(self._dsn(), autocommit=True) as connection:
             for role in (OWNER_ROLE, APP_ROLE):
                 self._ensure_role(connection, role)
-            connection.execute(
-                sql.SQL("ALTER ROLE {} SET idle_in_transaction_session_timeout = {}").format(
-                    sql.Identifier(APP_ROLE), IDLE_IN_TRANSACTION
-                )
-            )
+            for setting, value in ROLE_SETTINGS.items():
+                statement = sql.SQL("ALTER ROLE {} SET {} = {}")
+                connection.execute(statement.format(sql.Identifier(APP_ROLE), sql.Identifier(setting), value))
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-                statement = sql.SQL("CREATE DATABASE {} OWNER {}")
-                connection.execute(statement.format(sql.Identifier(name), sql.Identifier(OWNER_ROLE)))
+                create = sql.SQL("CREATE DATABASE {} OWNER {}")
+                connection.execute(create.format(sql.Identifier(name), sql.Identifier(OWNER_ROLE)))
 
     def _ensure_role(self, connection: psycopg.Connection, role: str) -> None:
         exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()

@@ -17,6 +17,9 @@ from typing import Any
 # The variable by which a process is told to end with its parent: "1", or the parent's process id.
 DIE_WITH_PARENT = "DIE_WITH_PARENT"
 
+# After SIGTERM every program of ours finishes or gives back what it has begun, and ends within so long.
+ENDS_IN_S = 10
+
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from runtime.breaker import Rule
 from runtime.environment import Reader, directory, network, origin, port_number, share_of_one, switch, whole, words
 from runtime.key_ring import SigningKey, parse_ring
 from runtime.logging import LEVELS
@@ -46,16 +47,23 @@ class Settings:
     batches_per_s: int = 1  # of one agent
     trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For is believed: addresses or networks
     cors_origins: tuple[str, ...] = ()  # web pages that may call the API; none by default
+    metrics_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")  # addresses or networks that may read GET /metrics
     commission_bp_max: int = 2_000  # of a sale: an agent's commission and his coordinators' above him, all together
     claim_days: int = 365  # after its draw a prize can be claimed
     claim_approval_above: int = 1_000_000  # centavos of prize above which another person approves
     tax_above: int = 1_000_000  # centavos of a ticket's whole prize above which tax is withheld from all of it
     tax_bp: int = 2_000  # basis points of the prize
     gate_timeout_ms: int = 800  # of one call to the gate; a hanging Redis is answered 503 within a second
+    database_answer_ms: int = 1_000  # for a sign of life, asked of every connection before the API uses it
+    database_statement_ms: int = 5_000  # of one statement of the API; what takes longer is given up
+    breaker_window_s: int = 3  # a part is not asked any more when, in so many seconds,
+    breaker_failing_share: float = 0.5  # so many of its calls have failed,
+    breaker_open_s: int = 30  # and then for so long at the most: it is probed each second
     replicas: int = 0  # replicas that must hold an answer before it is given
     replica_wait_ms: int = 500  # how long to wait for them
     memory_sale_share: float = 0.8  # of Redis' maxmemory; above it selling stops, closing and draining go on
     persist_batch_max: int = 5_000  # journal records in one transaction
+    watchdog_s: int = 20  # for so long a journal may wait before a worker that takes nothing up restarts itself
     api_workers: int = 2
     api_threads: int = 32
     api_host: str = "127.0.0.1"
@@ -73,6 +81,20 @@ class Settings:
     def witness_dir(self) -> Path:
         """Where API processes keep the highest stream ids that they answered for."""
         return self.var_dir / "witness"
+
+    @property
+    def gate_timeout_s(self) -> float:
+        return self.gate_timeout_ms / 1000
+
+    @property
+    def breaker(self) -> Rule:
+        """When a part is not asked any more."""
+        return Rule(self.breaker_window_s, self.breaker_failing_share, self.breaker_open_s)
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Where the processes of this machine count together."""
+        return self.var_dir / "metrics"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -101,16 +123,23 @@ class Settings:
             batches_per_s=read("BATCHES_PER_S", "1", whole(1, 1_000_000)),
             trusted_proxies=read("TRUSTED_PROXIES", "", words(network)),
             cors_origins=read("CORS_ORIGINS", "", words(origin)),
+            metrics_from=read("METRICS_FROM", " ".join(cls.metrics_from), words(network)),
             commission_bp_max=read("COMMISSION_BP_MAX", "2000", whole(0, 10_000)),
             claim_days=read("CLAIM_DAYS", "365", whole(1, 36_500)),
             claim_approval_above=read("CLAIM_APPROVAL_ABOVE", "1000000", whole(0, 10**15)),
             tax_above=read("TAX_ABOVE", "1000000", whole(0, 10**15)),
             tax_bp=read("TAX_BP", "2000", whole(0, 10_000)),
             gate_timeout_ms=read("GATE_TIMEOUT_MS", "800", whole(10, 10_000)),
+            database_answer_ms=read("DATABASE_ANSWER_MS", "1000", whole(10, 60_000)),
+            database_statement_ms=read("DATABASE_STATEMENT_MS", "5000", whole(10, 600_000)),
+            breaker_window_s=read("BREAKER_WINDOW_S", "3", whole(1, 60)),
+            breaker_failing_share=read("BREAKER_FAILING_SHARE", "0.5", share_of_one),
+            breaker_open_s=read("BREAKER_OPEN_S", "30", whole(1, 600)),
             replicas=read("REDIS_REPLICAS", "0", whole(0, 16)),
             replica_wait_ms=read("REPLICA_WAIT_MS", "500", whole(1, 10_000)),
             memory_sale_share=read("MEMORY_SALE_SHARE", "0.8", share_of_one),
             persist_batch_max=read("PERSIST_BATCH_MAX", "5000", whole(1, 100_000)),
+            watchdog_s=read("WATCHDOG_S", "20", whole(5, 3_600)),
             api_workers=read("API_WORKERS", "2", whole(1, 256)),
             api_threads=read("API_THREADS", "32", whole(1, 1_024)),
             api_host=read("API_HOST", "127.0.0.1", str),

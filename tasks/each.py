@@ -14,16 +14,17 @@ Item = TypeVar("Item")
 _log = structlog.get_logger()
 
 
-def each(items: Iterable[Item], step: Callable[[Item], int]) -> int:
+def each(items: Iterable[Item], step: Callable[[Item], int], done: dict[Item, int] | None = None) -> int:
     """The sum of what `step` gives for every item. One that raises is logged, and the first error raised at the end.
 
-    Unreconciled goes up at once: nothing can be done for the others before the gate is reconciled.
+    Unreconciled goes up at once: nothing can be done for the others before the gate is reconciled. `done`, if given,
+    keeps what each item gave, also when something is raised.
     """
-    done = 0
+    done = {} if done is None else done
     first: Exception | None = None
     for item in items:
         try:
-            done += step(item)
+            done[item] = step(item)
         except Unreconciled:
             raise
         except Exception as error:
@@ -31,4 +32,4 @@ def each(items: Iterable[Item], step: Callable[[Item], int]) -> int:
             first = first or error
     if first is not None:
         raise first
-    return done
+    return sum(done.values())

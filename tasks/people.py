@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-import structlog
 from celery import Task, shared_task
 from sqlalchemy import func, select
 
@@ -19,13 +16,9 @@ from actions.standing import anything_to_tell, tell_standing
 from actions.tightening import CREDIT_LIMIT, DEBIT, Book, settle
 from models.draws import Intent
 from tasks.each import each
-
-# Whoever asked is at work himself for so long.
-WAITED = timedelta(seconds=2)
+from tasks.found import AT_WORK, found
 
 _BOOKS: dict[str, Book] = {DEBIT: book_debit, CREDIT_LIMIT: book_lowered}
-
-_log = structlog.get_logger()
 
 
 def sweep_people(res: Resources) -> int:
@@ -33,11 +26,12 @@ def sweep_people(res: Resources) -> int:
 
     Safe to repeat. One kind that fails does not hold up the others.
     """
-    kinds: list[Callable[[Resources], int]] = [_tell_standing, tell_gate, complete_tightening]
-    done = each(kinds, lambda kind: kind(res))
-    if done:
-        _log.info("people_swept", count=done)
-    return done
+    kinds = {"standing": _tell_standing, "ended_sessions": tell_gate, "intents": complete_tightening}
+    done: dict[str, int] = {}
+    try:
+        return each(kinds, lambda kind: kinds[kind](res), done)
+    finally:
+        found("sweep.people", **done)
 
 
 def complete_tightening(res: Resources) -> int:
@@ -48,12 +42,12 @@ def complete_tightening(res: Resources) -> int:
 
 
 def _tell_standing(res: Resources) -> int:
-    return tell_standing(res) if anything_to_tell(res, WAITED) else 0
+    return tell_standing(res) if anything_to_tell(res, AT_WORK) else 0
 
 
 def _waiting(*columns: Any) -> Any:
     waiting = select(*columns).where(Intent.status == "asked", Intent.user_id.is_not(None))
-    return waiting.where(Intent.asked_at < func.now() - WAITED).order_by(Intent.asked_at)
+    return waiting.where(Intent.asked_at < func.now() - AT_WORK).order_by(Intent.asked_at)
 
 
 def forget_people(res: Resources) -> int:

@@ -15,16 +15,19 @@ from celery import Task, shared_task
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from actions.failures import succeeded
 from actions.resources import Resources
-from actions.store_records import Differs, DrainStopped, store
+from actions.store_records import PERSIST, Differs, DrainStopped, store
 from intake.gate_errors import Unreconciled
 from intake.records import BadRecord, CloseRecord, GapRecord, Position, decode
+from models.dead_letters import RECORD
 from models.draws import Draw, advance, draw_by_name
 from models.draws import Position as PositionRow
 from models.gate_state import gate_state
 from rules.draws import LIVE
+from runtime.metrics import note_dead_letter
 
-SHIFT_S = 20.0  # far below the tasks' time limit, far above a batch
+SHIFT_S = 3.0  # far above a batch, and a worker that is to end waits no longer for it
 
 _log = structlog.get_logger()
 
@@ -77,12 +80,15 @@ def _persist_batch(res: Resources, name: str) -> int | None:
         _check_order(position, batch)
         refused = store(session, draw, batch)
         last = batch[-1][0]
+        # A drain that goes on for long may be killed again and again by others, and is not what kills.
+        succeeded(session, PERSIST, [name])
         values = {"serial": last.serial, "sub": last.sub, "moved_at": func.now()}
         session.execute(update(PositionRow).where(PositionRow.draw_id == draw.id).values(values))
         if _is_close_marker(batch[-1][1]):
             closed = True
             advance(session, draw.id, ["open"], "closed", closed_at=func.now())
     for letter in refused:
+        note_dead_letter(RECORD)
         _log.error("dead_letter", draw=name, position=str(letter.position), reason=letter.reason)
     if closed:
         res.doorbell.ring("draws.seal", name)

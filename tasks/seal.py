@@ -94,7 +94,7 @@ def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> 
         return False
     late = now >= locked.draws_at
     request = confirmed_request(session, draw.name, LATE_SEAL) if late else None
-    counts = found.stored.counts
+    counts, live = found.stored.counts, found.stored.live()
     values = {
         "draw_id": draw.id,
         "tree_size": found.stored.size,
@@ -106,7 +106,9 @@ def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> 
         "gaps": found.gaps,
         "tickets": counts["tickets"],
         "voided": counts["voids"],
-        "stake": counts["stake"] - counts["voided_stake"],
+        # One that was voided before counts as voided.
+        "annulled": counts["tickets"] - counts["voids"] - (live["tickets"] - live["voids"]),
+        "stake": live["stake"] - live["voided_stake"],
     }
     session.execute(insert(Seal).values(values))
     blocks = [{"draw_id": draw.id, "block": i, "hash": hash_} for i, hash_ in enumerate(found.stored.hashes)]

@@ -22,7 +22,8 @@ from models.draws import Draw, advance, draw_by_name, lock_draw
 from models.ledger import draw_balance, draw_entry, post
 from models.people import add_to_balances, agents_among, lock_wallets, loosen
 from models.settlement import DrawReport, SettlementStep, commissions_of, insert_winners, standing_of
-from reports.draw_report import OutOfBalance, build
+from reports.draw_report import build
+from rules.errors import Contradiction
 from rules.games import prize_class, winning_bets
 
 _log = structlog.get_logger()
@@ -41,8 +42,9 @@ def settle(res: Resources, name: str) -> bool:
         _mark_started(res, draw.id, draw.result_version, step)
         try:
             done = _do(res, name, draw.result_version, step)
-        except OutOfBalance as problem:
-            _log.error("report_out_of_balance", draw=name, version=draw.result_version, reason=str(problem))
+        except Contradiction as problem:
+            about = {"draw": name, "version": draw.result_version, "step": step}
+            _log.error("settlement_out_of_balance", **about, reason=str(problem))
             raise
         if not done:
             return False
@@ -78,6 +80,8 @@ def _do(res: Resources, name: str, version: int, step: str) -> bool:
             advance(session, draw.id, ["settling"], "settled", settled_at=func.now())
     if step == "commissions":
         res.doorbell.ring("wallets.push")
+    if step == STEPS[-1]:
+        res.doorbell.ring("draws.check", name)
     _log.info("settlement_step_done", draw=name, version=version, step=step)
     return True
 

@@ -5,24 +5,35 @@ Each sweep returns what it found and logs only when it did something.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
 from celery import Task, shared_task
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from actions.credit import push_outbox
+from actions.failure_kinds import NotKept
+from actions.failures import HeldBack, attempt
 from actions.resources import Resources
+from actions.store_records import PERSIST
+from intake.doorbell import QUEUES
 from intake.gate_errors import Unreconciled
 from intake.journal import START
-from intake.records import Position
+from intake.records import BadRecord, Position, TicketRecord, decode
 from models.draws import Draw
 from models.draws import Position as PositionRow
+from models.people import WalletOutbox
 from models.tickets import Closing
 from rules.draws import LIVE
 from rules.errors import IntakeUnavailable
 from tasks.each import each
+from tasks.found import AT_WORK, found
 from tasks.persist import persist
+
+# Whoever is rung for comes in a fraction of this, unless the ring was lost or nobody hears it.
+RUNG_LATELY_MS = 500
 
 _log = structlog.get_logger()
 
@@ -36,12 +47,56 @@ def sweep_journals(res: Resources) -> int:
             live.join(PositionRow, PositionRow.draw_id == Draw.id).where(Draw.status.in_(LIVE)).order_by(Draw.id)
         ).all()
     tops = res.journal.last([name for name, *_ in rows])
-    behind = [
-        name
-        for name, serial, sub, stopped in rows
-        if stopped is not None or (tops[name] or START) > Position(serial, sub)
-    ]
-    return each(behind, lambda name: persist(res, name))
+    stopped = [name for name, _, _, why in rows if why is not None]
+    stored_to = {name: Position(*at) for name, *at, why in rows if why is None}
+    behind = {name: position for name, position in stored_to.items() if (tops[name] or START) > position}
+    try:
+        each(stopped, lambda name: persist(res, name))  # tells the gate again
+    finally:
+        stored = _drain_all(res, behind)
+    return stored
+
+
+def _drain_all(res: Resources, behind: Mapping[str, Position]) -> int:
+    unrung = _unrung(res, behind)
+    stored: dict[str, int] = {}
+    try:
+        return each(behind, lambda name: _drain(res, name), stored)
+    finally:
+        counts = [stored.get(name, 0) for name in unrung]
+        found("sweep.journals", journals=sum(map(bool, counts)), records=sum(counts))
+
+
+def _unrung(res: Resources, behind: Mapping[str, Position]) -> list[str]:
+    """Those that have waited for a while: for the others somebody was rung for just now, and is on his way."""
+    if not behind:
+        return []
+    rung_ms = res.rebuild.now_ms() - RUNG_LATELY_MS
+    oldest = {name: res.journal.read_after(name, position, 1) for name, position in behind.items()}
+    return [name for name, records in oldest.items() if records and _made_ms(records[0][1]) < rung_ms]
+
+
+def _made_ms(raw: bytes) -> int:
+    """When the record was made, by the gate's clock; of one that nobody can read, long ago."""
+    try:
+        record = decode(raw)
+    except BadRecord:
+        return 0
+    return record.accepted_ms if isinstance(record, TicketRecord) else record.made_ms
+
+
+def _drain(res: Resources, name: str) -> int:
+    """What goes wrong is kept as the draw's own: it holds back neither the sweep nor the other draws."""
+    try:
+        run = partial(persist, res, name)
+        return attempt(res.sessions, PERSIST, [name], QUEUES[PERSIST], run, passes=(Unreconciled,))
+    except HeldBack:
+        return 0
+    except (Unreconciled, NotKept):
+        raise
+    except Exception as error:
+        _log.error("step_failed", item=name, error=repr(error))
+        return 0
 
 
 def _watch_memory(res: Resources) -> None:
@@ -56,13 +111,15 @@ def _watch_memory(res: Resources) -> None:
 
 
 def sweep_draws(res: Resources) -> int:
-    """Rings again for draws that wait for a step: seal, settlement, refund. Returns how many."""
+    """Rings again for draws that wait for a step: seal, settlement, refund, check. Returns how many."""
     with res.sessions() as session:
+        unchecked = select(Draw.name).where(Draw.status == "settled", Draw.checked_version != Draw.result_version)
         closed = select(Draw.name).join(Closing, Closing.draw_id == Draw.id).where(Draw.status == "closed")
         waiting = {
             "draws.seal": session.scalars(closed).all(),
             "draws.settle": session.scalars(select(Draw.name).where(Draw.status.in_(("resulted", "settling")))).all(),
             "draws.void": session.scalars(select(Draw.name).where(Draw.status == "voiding")).all(),
+            "draws.check": session.scalars(unchecked).all(),
         }
     for task, names in waiting.items():
         for name in names:
@@ -72,9 +129,11 @@ def sweep_draws(res: Resources) -> int:
 
 def sweep_wallets(res: Resources) -> int:
     """Applies outbox rows that were committed and not pushed; returns how many."""
+    late = select(func.count()).select_from(WalletOutbox).where(WalletOutbox.applied_at.is_(None))
+    with res.sessions() as session:
+        missed = session.scalar(late.where(WalletOutbox.created_at < func.now() - AT_WORK)) or 0
     pushed = push_outbox(res)
-    if pushed:
-        _log.info("outbox_swept", count=pushed)
+    found("sweep.wallets", outbox_rows=min(missed, pushed))
     return pushed
 
 

@@ -15,24 +15,28 @@ from sqlalchemy.orm import Session
 from actions.approvals import confirmed_request
 from actions.closing import close_in_gate
 from actions.resources import Resources
+from actions.sealed import check_pool
 from actions.voiding import VOID
 from models.dead_letters import waiting_records
 from models.draws import Draw, Intent, Position, advance, draw_by_name, lock_draw
 from models.ledger import post
 from models.people import add_to_balances, lock_wallets, loosen
+from models.settlement import Seal
 from models.tickets import AgentSum, Closing
+from rules.errors import Contradiction
 
 _log = structlog.get_logger()
 
 
-class SumsDiffer(RuntimeError):
+class SumsDiffer(Contradiction):
     """The agents' sums of a draw do not add up to its own; no stake goes back on such figures."""
 
 
 def void_draw(res: Resources, name: str) -> bool:
     """Refunds a draw that is to be voided and makes it void; True if this call did it. Safe to repeat.
 
-    False: not to be voided, not drained yet, or dead letters wait. Raises SumsDiffer, IntakeUnavailable.
+    False: not to be voided, not drained yet, or dead letters wait. Raises SumsDiffer, IntakeUnavailable, and
+    AlteredAfterSeal where the tickets are not those that were sealed: nothing goes back for one that was never sold.
     """
     with res.sessions() as session:
         draw = draw_by_name(session, name)
@@ -60,6 +64,8 @@ def _refund(res: Resources, draw: Draw) -> dict[int, int] | None:
             return None
         if waiting_records(session, draw.id):
             return None
+        if session.get(Seal, draw.id) is not None:
+            check_pool(session, locked)
         refunds = _live_stakes(session, draw.id)
         if sum(refunds.values()) != (position.stake - position.voided_stake if position is not None else 0):
             raise SumsDiffer(draw.name)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -27,6 +28,10 @@ TEMPLATE = "template_migrated"
 
 # Tests kill servers, not the machine, so what is written survives without reaching the disk.
 UNSYNCED = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+# A shared machine may take a second for what takes a millisecond.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # Whoever starts the tests in the background has them ignore it, and what they start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

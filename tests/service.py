@@ -10,13 +10,17 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from xmlrpc.client import ServerProxy
 
 import psutil
+from supervisor.xmlrpc import SupervisorTransport
 
+from cli.supervision import control_socket
 from runtime.process import free_port, spawn_options
 from runtime.settings import WIDE_LIMITS
 
@@ -52,6 +56,31 @@ class Service:
                 pass
             time.sleep(0.2)
         raise TimeoutError("the service did not become ready")
+
+    def wait_whole(self) -> None:
+        """Until nothing is away for the process that answers; with one API process. Raises TimeoutError."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            with suppress(OSError, http.client.HTTPException):
+                if self.call("GET", "/health/ready")[1].get("status") == "ready":
+                    return
+            time.sleep(0.2)
+        raise TimeoutError("the service did not become whole")
+
+    def end(self, *programs: str) -> None:
+        """Has supervisord send each of these its SIGTERM and waits until it is gone: "apps:api", "servers:valkey"."""
+        for program in programs:
+            self._supervise("stopProcess", program)
+
+    def begin(self, *programs: str) -> None:
+        """Starts these again; does not wait until they work."""
+        for program in programs:
+            self._supervise("startProcess", program, False)
+
+    def _supervise(self, call: str, *arguments: Any) -> None:
+        url = f"unix://{control_socket(self.var)}"
+        with ServerProxy("http://127.0.0.1", transport=SupervisorTransport("", "", url)) as supervisord:
+            getattr(supervisord.supervisor, call)(*arguments)
 
     def stop(self) -> None:
         self._process.terminate()

@@ -5,22 +5,36 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, task_success, worker_process_init, worker_ready, worker_shutting_down
 
 from actions.reconcile import reconcile
 from actions.resources import Resources, open_resources
 from intake.gate_errors import Unreconciled
+from models.session import make_sessions
 from runtime.clock import Clock
 from runtime.logging import configure_logging
-from runtime.process import die_with_parent
+from runtime.metrics import note_success
+from runtime.process import ENDS_IN_S, die_with_parent
 from runtime.settings import Settings
+from workers.steps import HELD_BACK
+from workers.watchdog import end_watch, watch
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from workers.consumer import Keeper
 
 CONNECTIONS = 3  # a task works on one at a time; a rebuild and a look without the lock take two more
+FINISH_S = 5.0  # and the rest of ENDS_IN_S to stop what runs longer
+assert FINISH_S < ENDS_IN_S
+LETTER_STATEMENT_S = 5.0  # of the main process, which serves its pool and the broker with the same thread
 
 TASK_MODULES = [
     "tasks.persist",
@@ -29,11 +43,14 @@ TASK_MODULES = [
     "tasks.schedule",
     "tasks.seal",
     "tasks.settle",
+    "tasks.check_pool",
     "tasks.void_draw",
     "tasks.sweep",
     "tasks.audit",
     "tasks.claims",
     "tasks.people",
+    "tasks.retries",
+    "tasks.stuck",
 ]
 
 # A line for every tick and every task, five a second on an idle machine: Flower shows those.
@@ -45,6 +62,10 @@ _log = structlog.get_logger()
 class Application(Celery):
     """Celery with Resources, opened in each process when its first task asks for them."""
 
+    task_cls = "workers.steps:Step"
+
+    keeper: Keeper  # the main process's, once it consumes
+
     _resources: Resources | None = None
 
     @property
@@ -54,6 +75,12 @@ class Application(Celery):
             settings = Settings.from_env(os.environ)
             self._resources = open_resources(settings, self, Clock(), connections=CONNECTIONS, witness=False)
         return self._resources
+
+    @cached_property
+    def letters(self) -> sessionmaker[Session]:
+        """The main process's way to the database: it forks others, so no connection outlives what it is opened for."""
+        url = Settings.from_env(os.environ).database_url
+        return make_sessions(url, pool_size=0, statement_s=LETTER_STATEMENT_S)
 
     def run_with_resources(self, step: Callable[..., Any], *arguments: Any) -> Any:
         """Runs a step; one that finds the gate unreconciled has rolled back, so it is reconciled and run again."""
@@ -82,3 +109,24 @@ def _configure_logging(**_: Any) -> None:
 def _die_with_the_worker(**_: Any) -> None:
     """A pool process whose worker was killed would go on taking messages that nobody acknowledges."""
     die_with_parent(signal.SIGKILL)
+
+
+@worker_ready.connect
+def _watch(sender: Any, **_: Any) -> None:
+    watch(sender.hostname, sender.app.amqp.queues.consume_from)
+
+
+@worker_shutting_down.connect
+def _end_in_time(how: str, **_: Any) -> None:
+    """What runs is finished; what takes longer than FINISH_S is stopped, and goes back to its queue."""
+    end_watch()
+    if how == "Warm":
+        hurry = threading.Timer(FINISH_S, os.kill, (os.getpid(), signal.SIGQUIT))
+        hurry.daemon = True
+        hurry.start()
+
+
+@task_success.connect
+def _note_success(sender: Any, result: Any, **_: Any) -> None:
+    if result != HELD_BACK:
+        note_success(sender.name)

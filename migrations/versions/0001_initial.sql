@@ -139,6 +139,7 @@ CREATE TABLE draws (
     voided_at      timestamptz,
     result         text,                      -- of the current version
     result_version integer NOT NULL DEFAULT 0,
+    checked_version integer NOT NULL DEFAULT 0,  -- of the result after which all tickets still gave the sealed root
     expired_at     timestamptz,               -- when nothing of its prizes was left to claim
     UNIQUE (game, date, time),
     CHECK (opens_at < cutoff_at AND cutoff_at <= draws_at),
@@ -160,6 +161,7 @@ CREATE TABLE draws (
     CHECK (opened_at IS NULL OR (prize_table IS NOT NULL AND limits IS NOT NULL))
 );
 CREATE INDEX draws_by_status ON draws (status, opens_at);
+CREATE INDEX draws_unchecked ON draws (id) WHERE status = 'settled' AND checked_version <> result_version;
 CREATE INDEX draws_by_date ON draws (date, game, time);
 
 -- Every version of a draw's limits.
@@ -194,10 +196,11 @@ CREATE INDEX intents_of_user ON intents (user_id, asked_at) WHERE user_id IS NOT
 CREATE UNIQUE INDEX intents_one_credit_limit ON intents (user_id) WHERE kind = 'credit_limit' AND status = 'asked';
 
 -- Steps that need two persons: the first one's request, kept until the second's. That of a
--- void or a late seal stays, with the second one's name in `content`, as the record of who did it and why.
+-- void, a late seal or an annulled ticket stays, with the second one's name in `content`, as the record of who did it
+-- and why.
 CREATE TABLE pending_approvals (
-    object   text NOT NULL,                   -- a draw's name, or a game
-    kind     text NOT NULL CHECK (kind IN ('void', 'late_seal', 'result', 'correction', 'game')),
+    object   text NOT NULL,                   -- a draw's name, a game, or "dead_letter:5"
+    kind     text NOT NULL CHECK (kind IN ('void', 'late_seal', 'result', 'correction', 'game', 'annul')),
     content  jsonb NOT NULL,
     asked_by bigint NOT NULL REFERENCES users,
     asked_at timestamptz NOT NULL DEFAULT now(),
@@ -286,7 +289,6 @@ CREATE TABLE closings (
     why          text NOT NULL
 );
 
--- Records of the journal that the database refused: kept byte for byte, replayed or annulled, never discarded.
 -- What could not be done and waits for a person: a record of a journal that the database refused, byte for byte; a
 -- task that failed too often, or for good; a message that nobody understood.
 CREATE TABLE dead_letters (
@@ -330,6 +332,8 @@ CREATE TABLE retries (
     arguments jsonb NOT NULL,
     queue     text NOT NULL,
     attempts  integer NOT NULL,
+    failures  integer NOT NULL DEFAULT 0,      -- of them those that count: not for want of a part that was away
+    losses    integer NOT NULL DEFAULT 0,      -- of these, how many killed the process that worked on it
     first_at  timestamptz NOT NULL DEFAULT now(),
     last_at   timestamptz NOT NULL DEFAULT now(),
     due_at    timestamptz NOT NULL,
@@ -396,6 +400,7 @@ CREATE TABLE seals (
     gaps        jsonb NOT NULL,                -- [[first, last], …]
     tickets     bigint NOT NULL,
     voided      bigint NOT NULL,
+    annulled    bigint NOT NULL,
     stake       bigint NOT NULL,               -- of the tickets that count
     CHECK (late = (reason IS NOT NULL))
 );

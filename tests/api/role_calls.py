@@ -10,7 +10,7 @@ from typing import Any
 import pyotp
 from sqlalchemy import text
 
-from actions import corrections, games, holds, results, seals, totp, voiding
+from actions import annulling, corrections, games, holds, results, seals, totp, voiding
 from rules.rights import Role
 from tests.api import role_rules as rules
 from tests.api.conftest import PASSWORD, sale
@@ -192,6 +192,23 @@ def of_claim(*, changes: bool, **body: Any) -> Send:
     return send
 
 
+# ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def task_letter(**body: Any) -> Send:
+    return lambda tree, step: Sent({"letter_id": tree.letter("task", fresh=step.good)}, body or None)
+
+
+def refused_ticket(*, second: bool) -> Send:
+    def send(tree: Tree, step: Step) -> Sent:
+        letter = tree.letter("record", fresh=step.good)
+        if second and step.good:
+            annulling.annul(tree.res, tree.people[FIRST].id, letter, **WHY)
+        return Sent({"letter_id": letter}, WHY)
+
+    return send
+
+
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -352,6 +369,18 @@ def _claims() -> list[Walk]:
     ]
 
 
+def _dead_letters() -> list[Walk]:
+    letter, read, change = "/v1/dead-letters/{letter_id}", "dead_letters.read", "dead_letters.change"
+    return [
+        Walk("GET /v1/dead-letters", read, just()),
+        Walk(f"GET {letter}", read, lambda tree, step: Sent({"letter_id": tree.letter("task", fresh=False)})),
+        Walk(f"POST {letter}/replay", change, task_letter()),
+        Walk(f"POST {letter}/discard", change, task_letter(**WHY)),
+        Walk(f"POST {letter}/annul", change, refused_ticket(second=False), 202, "first", fresh=True),
+        Walk(f"POST {letter}/annul", change, refused_ticket(second=True), note="second", fresh=True),
+    ]
+
+
 def _rest() -> list[Walk]:
     return [
         Walk("GET /v1/audit", "audit.read", just()),
@@ -363,4 +392,4 @@ def _rest() -> list[Walk]:
 
 
 # The whole API.
-WALKS = [*_logins(), *_people(), *_draws(), *_tickets(), *_claims(), *_rest()]
+WALKS = [*_logins(), *_people(), *_draws(), *_tickets(), *_claims(), *_dead_letters(), *_rest()]

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import insert, select, text
+from sqlalchemy import func, insert, select, text
 
 from actions import claims, results
 from actions.credit import push_outbox
@@ -22,6 +22,7 @@ from actions.sell import sell
 from api.served import served
 from api.tokens import Actor, Made
 from intake.gate import Sale
+from models.dead_letters import DeadLetter
 from models.draws import draw_by_name
 from models.ledger import Account
 from models.logins import Login
@@ -108,6 +109,7 @@ class Tree:
     _draws: dict[str, str] = field(default_factory=dict)
     _winning: dict[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
     _claims: dict[str, int] = field(default_factory=dict)
+    _letters: dict[str, int] = field(default_factory=dict)
     _minute: int = 0
 
     @property
@@ -283,3 +285,26 @@ class Tree:
                 return claim_id
             self._claims[claimer.place] = claim_id
         return self._claims[claimer.place]
+
+    # ── dead letters ────────────────────────────────────────────────────────────────────────────────────────
+
+    def letter(self, kind: str, *, fresh: bool) -> int:
+        """The id of a waiting dead letter: of a task, or of a record that nobody can read in a drained draw."""
+        if fresh or kind not in self._letters:
+            made = self._make_letter(kind)
+            if fresh:
+                return made
+            self._letters[kind] = made
+        return self._letters[kind]
+
+    def _make_letter(self, kind: str) -> int:
+        what: dict[str, Any] = {"kind": kind, "error": "the walk"}
+        if kind == "task":
+            what |= {"queue": "settle", "task": "draws.seal", "arguments": [uuid.uuid4().hex]}
+        with self.res.sessions.begin() as session:
+            if kind == "record":
+                draw = draw_by_name(session, self.draw("late"))
+                assert draw is not None
+                serial = 1 + session.scalar(select(func.count()).select_from(DeadLetter))
+                what |= {"queue": "persist", "draw_id": draw.id, "serial": serial, "sub": 0, "body": b"?"}
+            return int(session.execute(insert(DeadLetter).values(what).returning(DeadLetter.id)).scalar_one())

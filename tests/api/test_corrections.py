@@ -12,6 +12,7 @@ from actions.books import check
 from actions.resources import Resources
 from models.audit import AuditRow
 from models.draws import Draw
+from tasks.check_pool import check_draw
 from tasks.persist import persist
 from tasks.seal import seal
 from tasks.settle import settle
@@ -36,6 +37,7 @@ def settled(people: People, seller: Caller, draw_id: str, res: Resources) -> dic
     assert people.admin(f"POST /v1/draws/{draw_id}/result", ENTRY).status_code == 202
     assert people.other_admin(f"POST /v1/draws/{draw_id}/result/confirm", ENTRY).status_code == 202
     assert settle(res, draw_id)
+    assert check_draw(res, draw_id)
     return receipt
 
 

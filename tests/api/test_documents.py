@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
 
 from actions.resources import Resources
 from api.errors import TABLE
+from api.served import served
 from models.session import make_sessions
 from runtime.process import free_port
 from runtime.settings import Settings
@@ -130,6 +131,18 @@ def test_a_process_that_can_sell_is_ready(nobody: Caller, seller: Caller, draw_i
     assert answer.json["journal_lag"] == 3
     assert 0 < answer.json["gate_memory_share"] < 1
     assert answer.json["uptime_seconds"] > 0
+
+
+def test_a_process_that_is_about_to_end_is_not_ready_and_sends_everybody_to_another_connection(
+    app: Flask, nobody: Caller, seller: Caller, draw_id: str
+) -> None:
+    assert "Connection" not in nobody("GET /health/ready").headers
+    served(app).leaving.set()
+    answer = nobody("GET /health/ready")
+    assert (answer.status_code, answer.json["status"]) == (503, "unavailable")
+    assert answer.headers["Connection"] == "close"
+    sold = seller("POST /v1/tickets", sale(draw_id, ("straight", "046", 100)))
+    assert (sold.status_code, sold.headers["Connection"]) == (201, "close")
 
 
 def test_a_process_without_its_gate_is_not_ready(nobody: Caller, without_gate: Any) -> None:

@@ -64,12 +64,14 @@ def server(request: pytest.FixtureRequest, settings: Settings, redis_url: str, t
         "REDIS_URL": redis_url,
         "VAR": str(tmp_path),
         "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PORT": str(port),
+        "API_WORKERS": "2",
+        "API_THREADS": "8",
         **WIDE_LIMITS,
         **getattr(request, "param", {}),
     }
-    options = ["--interface", "wsgi", "--port", str(port), "--workers", "2", "--blocking-threads", "8"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "granian", *options, "--workers-kill-timeout", "5", "api.wsgi:app"],
+        [sys.executable, "-m", "api.granian_server"],
         env=environ,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

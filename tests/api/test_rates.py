@@ -16,6 +16,7 @@ from flask import Flask, request
 from api import rates
 from intake.counters import IN_THIS_PROCESS, _client_url, counters
 from rules.errors import SlowDown
+from runtime.breaker import Rule
 from runtime.embedded_valkey import Valkey
 from runtime.settings import Settings, broker_url_of
 from tests.api.conftest import PASSWORD, Caller, running, sale, set_up
@@ -276,4 +277,4 @@ def test_the_brokers_url_is_read_as_its_client_reads_it() -> None:
     assert _client_url("redis+socket:///run/v.sock?virtual_host=1") == "unix:///run/v.sock?db=1"
     assert _client_url("rediss://broker/0?ssl_cert_reqs=CERT_REQUIRED") == "rediss://broker/0?ssl_cert_reqs=required"
     for other in ("amqp://broker", "sentinel://one:26379;sentinel://two:26379"):
-        assert counters(other, 2) == (IN_THIS_PROCESS, {})
+        assert counters(other, 2, Rule()).uri == IN_THIS_PROCESS

@@ -19,7 +19,7 @@ KILLS = 12
 TERMINALS = 6
 LOADED = 10_000_000
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -131,4 +131,5 @@ def _compare(service: Service, draw: str, terminals: list[Terminal]) -> None:
             assert row == (LOADED - spent,)
             assert set(terminal.refusals) <= {"sold_out"}
         assert sql.execute("SELECT sum(amount) FROM postings").fetchone() == (0,)
-        assert sql.execute("SELECT count(*) FROM dead_letters").fetchone() == (0,)
+        # A step that was killed time and again is a letter until it succeeds next; no ticket ever is one.
+        assert sql.execute("SELECT count(*) FROM dead_letters WHERE kind <> 'task'").fetchone() == (0,)

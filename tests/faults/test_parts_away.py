@@ -56,6 +56,7 @@ def hanging_postgres(service: Service) -> Iterator[None]:
     finally:
         for process in (postmaster, *backends):
             process.send_signal(signal.SIGCONT)
+        service.wait_whole()
 
 
 def test_without_postgres_sales_go_on_and_everything_arrives_when_it_is_back(
@@ -132,6 +133,7 @@ def test_a_hanging_postgres_takes_no_threads_from_the_sales(service: Service, te
             process.send_signal(signal.SIGCONT)
         for poller in pollers:
             poller.join()
+        service.wait_whole()
     assert {status for status, _, _ in answers} == {201}
     assert max(seconds for _, _, seconds in answers) < HANGING_S
 
@@ -153,6 +155,7 @@ def test_a_hanging_redis_is_answered_503_and_then_at_once_and_the_same_id_sells_
     assert {answer[:2] for answer in then} == {(503, "intake_unavailable")}
     assert min(answer[2] for answer in then) < REFUSED_S
     _sells_again(service, terminal, draw, ticket_id)
+    service.wait_whole()
 
 
 def test_a_refusing_redis_is_answered_503_and_the_same_id_sells_later(service: Service, terminal: Terminal) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -22,8 +23,11 @@ from models.ledger import Account, post
 from models.people import User, Wallet, add_to_balances, lock_wallets, loosen, mark_applied, waiting_outbox
 from rules.tickets import Line
 from runtime.clock import Clock
+from runtime.embedded_postgres import Postgres
 from runtime.embedded_valkey import Valkey
 from runtime.settings import Settings
+from tests.conftest import Database
+from tests.integration.working import Ground, database_away
 
 
 @dataclass
@@ -154,3 +158,16 @@ def fragile(settings: Settings, own_valkey: Valkey) -> Iterator[Lottery]:
     res, rings = make_resources(replace(settings, redis_url=own_valkey.url()))
     yield Lottery(res, rings)
     res.close()
+
+
+@pytest.fixture
+def ground(lottery: Lottery, tmp_path: Path) -> Iterator[Ground]:
+    made = Ground(lottery.res, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def away(postgres_server: Postgres, database: Database) -> Callable[[], AbstractContextManager[None]]:
+    """Takes the test's database away for a while."""
+    return lambda: database_away(postgres_server, database)

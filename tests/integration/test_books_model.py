@@ -352,7 +352,7 @@ def run(settings: Settings, server: Postgres, template: str, examples: int, step
 
 @pytest.fixture(autouse=True)
 def _sweeps_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(people, "WAITED", timedelta(0))
+    monkeypatch.setattr(people, "AT_WORK", timedelta(0))
 
 
 def test_the_books_are_right_whatever_happens(

@@ -191,7 +191,7 @@ def test_after_a_correction_only_the_rest_is_due_and_the_tax_is_of_the_whole(hou
     assert by_number(house.res, house.seller, first["number"])["status"] == "paid"
     books_are_right(house.res)
     house.correct("046")
-    assert refused(house, first, AlreadyClaimed).extra["by_you"] is False
+    assert refused(house, first, AlreadyClaimed, actor_id=house.coordinator).extra["by_you"] is False
     house.correct("999")
     assert refused(house, first, AlreadyClaimed, actor_id=house.clerk).extra["by_you"] is True
     assert by_number(house.res, house.seller, first["number"])["status"] == "paid"

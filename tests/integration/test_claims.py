@@ -235,7 +235,9 @@ def test_a_second_claim_learns_whether_the_first_was_its_own(house: House) -> No
     receipt = house.winner()
     house.claim(house.seller, receipt)
     own = refused(house, receipt, AlreadyClaimed)
-    assert own.extra == {"by_you": True, "claim_status": "paid", "prize": 450_000, "tax": 0, "paid": 450_000}
+    (claim,) = house.claims_of(receipt)
+    money = {"prize": 450_000, "tax": 0, "paid": 450_000}
+    assert own.extra == {"by_you": True, "claim_status": "paid", "claim_id": claim.id, **money}
     others = refused(house, receipt, AlreadyClaimed, actor_id=house.clerk)
     assert others.extra == {"by_you": False, "claim_status": "paid"}
     assert len(house.claims_of(receipt)) == 1

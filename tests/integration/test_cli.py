@@ -6,10 +6,12 @@ import json
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import select, text
+from sqlalchemy import func, insert, select, text
 
 from actions.reconcile import reconcile
 from cli.main import main
+from models.audit import AuditRow
+from models.dead_letters import DeadLetter, Retry
 from models.draws import CancelledDate
 from tasks.persist import persist
 from tests.conftest import Database
@@ -37,14 +39,45 @@ def test_a_dead_letter_is_listed_shown_and_replayed(lottery: Lottery, database: 
     persist(lottery.res, draw)
     assert "not_300" in drawbreak("dead-letters", "list").output.replace("\n", "")
     shown = json.loads(drawbreak("dead-letters", "show", "1").output)
-    assert (shown["draw_id"], shown["position"], shown["record"][:2]) == (draw, "1-0", "t|")
+    assert (shown["draw_id"], shown["position"], shown["body"][:2]) == (draw, "1-0", "t|")
     assert drawbreak("dead-letters", "replay", "1").exit_code == 1
     with owner(database) as connection:
         connection.execute("ALTER TABLE ticket_lines DROP CONSTRAINT not_300")
     for _ in range(2):
         assert drawbreak("dead-letters", "replay", "1").output == "1: replayed\n"
     assert "no dead letters" in drawbreak("dead-letters", "list").output
+    assert "replayed" in drawbreak("dead-letters", "list", "--status", "all", "--draw", draw).output
     assert drawbreak("dead-letters", "show", "7").exit_code == 1
+    assert "never discarded" in drawbreak("dead-letters", "discard", "1", "--reason", "old").output
+
+
+def test_a_tasks_letter_is_replayed_or_discarded_with_a_reason(lottery: Lottery, drawbreak) -> None:  # type: ignore[no-untyped-def]
+    with lottery.res.sessions.begin() as session:
+        for place in range(52):
+            values = {"kind": "task", "queue": "settle", "task": "draws.seal", "arguments": [str(place)], "error": "no"}
+            session.execute(insert(DeadLetter).values(values))
+    assert "there are more: --before 3" in drawbreak("dead-letters", "list").output
+    older = drawbreak("dead-letters", "list", "--before", "3", "--kind", "task").output
+    assert (older.count("draws.seal"), "there are more" in older) == (2, False)
+    assert drawbreak("dead-letters", "replay", "1").output == "1: replayed\n"
+    assert drawbreak("dead-letters", "discard", "2").exit_code == 2, "not without a reason"
+    for _ in range(2):
+        assert drawbreak("dead-letters", "discard", "2", "--reason", "an old draw").output == "2: discarded\n"
+    mixed = drawbreak("dead-letters", "replay", "2", "3", "99")
+    assert mixed.exit_code == 1
+    assert mixed.output.splitlines() == [
+        "2: not replayed: The letter is discarded.",
+        "3: replayed",
+        "99: not replayed: there is no such dead letter",
+    ]
+    shown = json.loads(drawbreak("dead-letters", "show", "2").output)
+    assert (shown["status"], shown["reason"], shown["ended_by"]) == ("discarded", "an old draw", None)
+    with lottery.res.sessions() as session:
+        actors = session.scalars(select(AuditRow.actor).where(AuditRow.object == "dead_letter:2")).all()
+        assert session.scalar(select(func.count()).select_from(Retry)) == 2
+    assert [actor is not None and actor.endswith("(command line)") for actor in actors] == [True]
+    annul = drawbreak("dead-letters", "annul", "2")
+    assert (annul.exit_code, "POST /v1/dead-letters/2/annul" in annul.output) == (1, True)
 
 
 def test_a_receipt_proves_itself_and_an_altered_one_does_not(lottery: Lottery, drawbreak) -> None:  # type: ignore[no-untyped-def]

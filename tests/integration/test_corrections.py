@@ -15,6 +15,7 @@ from models.audit import AuditRow
 from models.draws import PendingApproval
 from models.settlement import DrawReport, Result
 from rules.errors import (
+    AlreadyClaimed,
     Invalid,
     NoSuchDraw,
     NotSealed,
@@ -30,7 +31,7 @@ from tasks.settle import settle
 from tests.integration.after_sales import killed, later, read_draw, resulted, rung, sealed, status
 from tests.integration.conftest import Lottery
 from tests.integration.correcting import REASON, ask, confirm, excesses
-from tests.integration.counters import PAYEE, House, books_are_right
+from tests.integration.counters import PAYEE, House, books_are_right, refused
 
 
 @pytest.fixture
@@ -227,6 +228,18 @@ def test_what_was_paid_counts_and_the_excess_was_paid_in_error(house: House) -> 
     assert house.account("prizes_owed") == 450_000 - 45_000
     assert house.claim(house.clerk, unpaid)[1]["prize"] == 450_000 - 45_000
     books_are_right(house.res)
+
+
+def test_each_counter_learns_what_it_paid_itself_where_another_one_paid_the_rest(house: House) -> None:
+    receipt = house.sell("s046:4", "s064:10")
+    house.settle("046")
+    first = house.claim(house.clerk, receipt)[1]
+    house.correct("064")
+    rest = house.claim(house.seller, receipt)[1]
+    for counter, paid in ((house.clerk, first), (house.seller, rest)):
+        assert refused(house, receipt, AlreadyClaimed, actor_id=counter).extra == {
+            "by_you": True, "claim_status": "paid", **paid
+        }  # fmt: skip
 
 
 def test_the_list_of_what_was_paid_in_error_has_pages(house: House) -> None:

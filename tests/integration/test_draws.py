@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
 
 from actions import draws
 from actions.closing import ask_to_close, ask_to_move_cutoff, complete_intents
+from actions.opening import open_in_gate
 from actions.reconcile import reconcile
+from actions.tickets import Found, find_by_id
 from models.draws import Draw, Intent, advance, draw_by_name
 from rules import errors
 from runtime.clock import FixedClock
@@ -18,7 +21,7 @@ from tasks.close_draws import close_draws
 from tasks.open_draws import open_draws
 from tasks.persist import persist
 from tasks.schedule import DAYS_AHEAD, schedule_draws
-from tests.integration.conftest import Lottery
+from tests.integration.conftest import Lottery, new_id
 
 
 def state(lottery: Lottery, name: str) -> Draw:
@@ -116,6 +119,23 @@ def test_an_intent_that_died_before_the_gate_heard_of_it_is_completed_by_the_swe
         lottery.sell(name, lottery.person(pesos=10))
     with lottery.res.sessions() as session:
         assert session.scalar(select(Intent.status)) == "posted"
+
+
+def test_a_sale_that_saw_the_gate_before_its_draw_was_there_is_asked_again_not_refused(
+    lottery: Lottery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, name, ticket_id = lottery.person(pesos=10), lottery.draw(), new_id()
+    lottery.res.gate._client.delete(f"draw:{name}", f"draw:{name}:journal")  # in the database, not yet in the gate
+
+    def slowly(*arguments: Any) -> Found | None:
+        open_in_gate(lottery.res, state(lottery, name).id)
+        return find_by_id(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("actions.sell.find_by_id", slowly)
+        with pytest.raises(errors.IntakeUnavailable):
+            lottery.sell(name, agent, ticket_id=ticket_id)
+    assert lottery.sell(name, agent, ticket_id=ticket_id)["serial"] == 1
 
 
 def test_a_cutoff_can_be_moved_before_it_has_come_and_not_after(lottery: Lottery) -> None:

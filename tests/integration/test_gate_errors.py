@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import select
 
 from actions.reconcile import reconcile
-from intake.client import make_breaker
 from intake.gate import Gate, Sale
 from intake.gate_calls import Rates
 from intake.replication import Replication
@@ -38,7 +37,7 @@ end
     scripts[script] = replace(scripts[script], text=text)
     lottery.res.rebuild._client.script_load(text)
     healthy = lottery.res.gate
-    gate = Gate(healthy._client, scripts, healthy._witness, make_breaker(), Replication(), Rates())
+    gate = Gate(healthy._client, scripts, healthy._witness, healthy._breaker, Replication(), Rates())
     assert healthy.identity is not None
     gate.adopt(healthy.identity)
     return gate

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from actions.sell import sell_batch
-from intake.client import make_breaker
 from intake.gate import Gate, Sale
 from intake.gate_calls import Rates
 from intake.replication import Replication
@@ -42,7 +41,7 @@ def clock(lottery: Lottery) -> Clock:
     scripts["sell"] = replace(scripts["sell"], text=text)
     lottery.res.rebuild._client.script_load(text)
     real = lottery.res.gate
-    gate = Gate(real._client, scripts, real._witness, make_breaker(), Replication(), Rates(SALES_PER_S, 2))
+    gate = Gate(real._client, scripts, real._witness, real._breaker, Replication(), Rates(SALES_PER_S, 2))
     gate.adopt(real.identity)
     lottery.res = replace(lottery.res, gate=gate)
     return Clock(lottery)

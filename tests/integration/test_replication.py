@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import redis
 
+from actions import seals
+from actions.witnessing import answer
 from rules.errors import IntakeUnavailable
 from rules.limits import Limits
 from runtime.embedded_valkey import Valkey
 from runtime.process import free_port
 from runtime.settings import Settings
 from tasks.persist import persist
+from tasks.seal import seal
+from tests.integration.after_sales import drain
 from tests.integration.conftest import Lottery, make_resources, new_id
 
 
@@ -111,3 +116,40 @@ def test_what_tightens_is_answered_once_the_replica_has_it_and_a_repeat_no_soone
     assert gate.set_standing([(agent, False)], 2) == 1
     assert gate.set_limits(draw, intent, limits)
     gate.standing(agent)
+
+
+def answer_a_round(lottery: Lottery) -> None:
+    deadline = time.monotonic() + 60
+    while not answer(lottery.res):
+        assert time.monotonic() < deadline, "nobody asked"
+        time.sleep(0.01)
+
+
+def test_a_promoted_replica_sells_on_before_the_cutoff(
+    replicated: Lottery, primary: tuple[Valkey, int], replica: Valkey, settings: Settings
+) -> None:
+    """The primary dies in the rush before a draw: whoever holds a receipt has it from the promoted replica, too."""
+    agent, draw = replicated.person(pesos=100), replicated.draw()
+    sold = {(ticket_id := new_id()): replicated.sell(draw, agent, ticket_id=ticket_id) for _ in range(2)}
+    persist(replicated.res, draw)
+    sold |= {(ticket_id := new_id()): replicated.sell(draw, agent, ticket_id=ticket_id) for _ in range(2)}
+    primary[0].stop()
+    rush = new_id()
+    with pytest.raises(IntakeUnavailable):
+        replicated.sell(draw, agent, ticket_id=rush)
+    with redis.Redis.from_url(replica.url()) as promoted:
+        promoted.replicaof("NO", "ONE")
+    with ThreadPoolExecutor(1) as pool:  # the process that sold says what it answered for
+        answered = pool.submit(answer_a_round, replicated)
+        res, rings = make_resources(replace(settings, redis_url=replica.url()))
+        answered.result()
+    try:
+        after = Lottery(res, rings)
+        assert after.sell(draw, agent, ticket_id=rush)["serial"] == 5
+        assert {ticket_id: after.sell(draw, agent, ticket_id=ticket_id) for ticket_id in sold} == sold
+        drain(after, draw)
+        assert seal(res, draw)
+        body = seals.published(res, draw, full=True)
+        assert (body["count"], body["gaps"]) == (5, [])
+    finally:
+        res.close()

@@ -40,12 +40,12 @@ from tests.integration.after_sales import (
 from tests.integration.conftest import Lottery
 
 
-def leaf_of(receipt: dict[str, Any], voided: bool = False) -> bytes:
+def leaf_of(receipt: dict[str, Any], voided: bool = False, annulled: bool = False) -> bytes:
     """The leaf as the holder of the receipt computes it."""
     lines = tuple(Line(line["play"], line["number"], line["stake"]) for line in receipt["lines"])
     at = round(datetime.fromisoformat(receipt["accepted_at"]).timestamp() * 1000)
     ticket = Ticket(receipt["draw_id"], receipt["serial"], receipt["id"], receipt["agent_id"], at, lines, 0)
-    return leaf_hash(leaf_text(ticket, voided))
+    return leaf_hash(leaf_text(ticket, voided, annulled))
 
 
 def test_the_sealed_root_is_the_one_that_the_receipts_give(lottery: Lottery) -> None:

@@ -44,6 +44,7 @@ WHO_MAY = {
     "seal.details": ALL,
     "audit.read": f"{ADMINS} operator",
     "dead_letters.read": f"{ADMINS} operator",
+    "dead_letters.change": ADMINS,
 }
 
 # What an operator changes: his own logins. His password and one-time codes are everybody's own affair, and no action.

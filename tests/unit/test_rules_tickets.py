@@ -1,5 +1,6 @@
 import string
 from datetime import date, time
+from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from rules.tickets import (
     stake,
     ticket_code,
     ticket_number,
+    unread_leaf_text,
 )
 
 KEY = bytes(range(32))
@@ -156,6 +158,9 @@ def test_the_leaf_is_the_tickets_canonical_line() -> None:
         "3D straight 046 1000,3D rambolito 123 500|1500|accepted"
     )
     assert leaf_text(TICKET, voided=True) == leaf_text(TICKET, voided=False).removesuffix("accepted") + "voided"
+    annulled = leaf_text(TICKET, voided=False, annulled=True)
+    assert annulled == leaf_text(TICKET, voided=False).removesuffix("accepted") + "annulled"
+    assert leaf_text(TICKET, voided=True, annulled=True) == leaf_text(TICKET, voided=True)
     assert gap_leaf_text(TICKET.draw, 18, 1017) == "gap|3D-20261122-1400|18|1017"
     assert stake(TICKET.lines) == 1500
 
@@ -168,6 +173,7 @@ def test_the_documented_leaf_is_the_real_one() -> None:
     text = (Path(__file__).parents[2] / "docs" / "proofs.md").read_text(encoding="utf-8")
     assert leaf_text(TICKET, voided=False) in text
     assert gap_leaf_text(TICKET.draw, 18, 1017) in text
+    assert unread_leaf_text(TICKET.draw, 19, sha256(b"").hexdigest()) in text
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ ROOT = Path(__file__).parents[2]
 ROOMS = (
     "actions",
     "api",
+    "bench",
     "cli",
     "demo",
+    "faults",
     "intake",
     "migrations",
     "models",

@@ -1,0 +1,68 @@
+"""The HTTP server: `python -m api.granian_server`. Bounded queues, and an end in order.
+
+At SIGTERM each process first tells everybody to come back on another connection: whoever keeps one open gets the answer
+to his request with `Connection: close`, and `/health/ready` says 503, so that a balancer sends nothing new. Only then
+it takes no more connections, answers what it has begun, and ends. Without this a request that is on its way on an open
+connection while that is closed would be lost; its terminal would send it again, but need not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+
+from runtime.process import ENDS_IN_S
+from runtime.settings import Settings
+
+LEAVE = signal.SIGUSR1  # tells a process to send people away
+
+LEAVING_S = 2.0
+# Longer than a statement of the API, which is what answers may wait for.
+KILL_AFTER_S = 7
+
+# Of each process. A connection has one request at a time, so no more than these wait for a thread.
+CONNECTIONS = 512
+# What may wait in the kernel to be accepted; more are refused there.
+BACKLOG = 1024
+
+assert LEAVING_S + KILL_AFTER_S < ENDS_IN_S
+
+
+class Server(Granian):  # type: ignore[misc, valid-type]
+    """Granian, which sends people away before it closes."""
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        for worker in self.wrks:
+            with suppress(ProcessLookupError):
+                os.kill(worker.inner.pid, LEAVE)
+        time.sleep(LEAVING_S)
+        super().shutdown(exit_code)
+
+
+def main() -> None:
+    settings = Settings.from_env(os.environ)
+    Server(
+        "api.wsgi:app",
+        address=settings.api_host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=settings.api_workers,
+        blocking_threads=settings.api_threads,
+        backlog=BACKLOG,
+        backpressure=CONNECTIONS,
+        log_level=LogLevels(settings.log_level),
+        respawn_failed_workers=True,
+        workers_kill_timeout=KILL_AFTER_S,
+    ).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""A worker that is alive and deaf restarts itself.
+
+Workers have been seen to stay connected and take nothing up any more after their server was reset, and a pool whose
+processes hang takes nothing up either. Each worker that drains journals looks from a thread of its main process: a
+journal waits, its position does not move, the worker was rung for it and takes nothing up. After WATCHDOG_S of that it
+ends, and whoever supervises it starts it again.
+
+What else keeps a journal waiting is not the worker's fault, and no restart would mend it: see `_waiting`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import structlog
+from celery.worker import state
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session
+
+from actions.resources import Resources, open_resources
+from actions.store_records import PERSIST
+from intake.doorbell import DEFAULT_QUEUE, EXPIRES_S, QUEUES, producer
+from intake.journal import START
+from intake.records import Position
+from models.dead_letters import TASK, DeadLetter, Retry
+from models.draws import Draw
+from models.draws import Position as PositionRow
+from rules.draws import LIVE
+from runtime.clock import Clock
+from runtime.in_time import InTime
+from runtime.metrics import note_restart, set_journal_stuck
+from runtime.process import ENDS_IN_S
+from runtime.settings import Settings
+
+# What a worker of the queue is rung for, and whether by draw.
+RINGS = {QUEUES[PERSIST]: (PERSIST, True), DEFAULT_QUEUE: ("sweep.journals", False)}
+
+LOOKS = 5  # within WATCHDOG_S
+# A failed drain is tried again within a minute; one that nobody has tried for longer does not excuse the worker.
+TRIED_LATELY = timedelta(seconds=90)
+
+HARD_AFTER_S = ENDS_IN_S + 2
+
+_log = structlog.get_logger()
+
+
+class Judge:
+    """For how long nothing has moved; seconds of any one clock are handed in."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew: what was seen so far says nothing."""
+        self._waiting: Mapping[str, Position] = {}
+        self._taken = -1
+        self._still_since = self._taken_since = 0.0
+
+    def still(self, behind: Mapping[str, Position]) -> list[str]:
+        """Which of these draws waited at the same position at the last look."""
+        return [name for name, position in behind.items() if self._waiting.get(name) == position]
+
+    def look(self, now: float, waiting: Mapping[str, Position], taken: int) -> tuple[float, float]:
+        """(seconds in which no journal moved, seconds in which the worker took nothing up) while journals waited.
+
+        `waiting`: where the journals that wait are stored up to; `taken`: how many tasks the worker ever took up. Any
+        journal that moved counts: a worker with two draws at once is not deaf to the third.
+        """
+        if not self._waiting or len(self.still(waiting)) < len(self._waiting):
+            self._still_since = self._taken_since = now
+        if taken != self._taken:
+            self._taken_since = now
+        self._waiting, self._taken = dict(waiting), taken
+        return (now - self._still_since, now - self._taken_since) if waiting else (0.0, 0.0)
+
+
+class Watchdog(threading.Thread):
+    """Watches over the worker `name`, which consumes these queues."""
+
+    def __init__(self, settings: Settings, name: str, queues: Collection[str]) -> None:
+        super().__init__(name="watchdog", daemon=True)
+        self._worker = name
+        self._rings = [ring for queue, ring in RINGS.items() if queue in queues]
+        self._deaf_after_s = settings.watchdog_s
+        self._pause_s = settings.watchdog_s / LOOKS
+        self._in_time = InTime(self._pause_s, at_once=2)
+        self._publisher: Any = producer(settings.broker_url)
+        self._res = open_resources(settings, self._publisher, Clock(), connections=2, witness=False)
+        self._judge = Judge()
+        self.ending = False
+
+    def run(self) -> None:
+        last = time.monotonic()
+        while not self.ending:
+            time.sleep(self._pause_s)
+            waiting = self._look()
+            now = time.monotonic()
+            if now - last > 3 * self._pause_s:  # it was stopped itself, and so was perhaps the whole machine
+                waiting = None
+            last = now
+            if waiting is None:
+                self._judge.forget()
+                continue
+            still_s, idle_s = self._judge.look(now, waiting, state.all_total_count[0])
+            set_journal_stuck(self._worker, still_s)
+            if min(still_s, idle_s) >= self._deaf_after_s and not self.ending:
+                self._restart(still_s, waiting)
+
+    def _look(self) -> Mapping[str, Position] | None:
+        """The journals that wait; None: a part is away, which no restart brings back."""
+        try:
+            return self._in_time(self._ask)
+        except Exception as error:  # whatever the parts' clients raise
+            _log.info("watchdog_cannot_look", error=repr(error))
+            return None
+
+    def _ask(self) -> Mapping[str, Position]:
+        try:
+            waiting = _waiting(self._res, self._judge)
+            if still := self._judge.still(waiting):
+                self._ring(still)
+            return waiting
+        finally:
+            self._res.close()  # a pool process forked later must inherit no connection
+
+    def _ring(self, draws: Collection[str]) -> None:
+        """Once more than everybody else, or a worker that nobody rings for would count as deaf. Raises if the broker
+        is away."""
+        with self._publisher.connection_for_write() as connection:
+            for task, by_draw in self._rings:
+                for arguments in [[draw] for draw in draws] if by_draw else [[]]:
+                    options = {"queue": QUEUES.get(task, DEFAULT_QUEUE), "expires": EXPIRES_S, "retry": False}
+                    self._publisher.send_task(task, args=arguments, connection=connection, **options)
+
+    def _restart(self, seconds: float, waiting: Collection[str]) -> NoReturn:
+        _log.error("worker_deaf", worker=self._worker, seconds=round(seconds), draws=sorted(waiting))
+        note_restart(self._worker)
+        os.kill(os.getpid(), signal.SIGTERM)  # in order: what it works on is finished or given back
+        time.sleep(HARD_AFTER_S)
+        # Its pool ends with it, stopped or not (`_die_with_the_worker`). A container's first process cannot be killed
+        # from within, but it can leave.
+        os._exit(1)
+
+
+def _waiting(res: Resources, judge: Judge) -> dict[str, Position]:
+    """Where the journals are stored up to that have more, and that somebody should be storing.
+
+    Not those of a stopped draw, nor where storing failed lately and waits for its next try or for a person, nor where
+    somebody holds the position: a drain at its batch, a seal, a rebuild.
+    """
+    with res.sessions() as session:
+        stored = {row.name: Position(row.serial, row.sub) for row in session.execute(_drained())}
+    tops = res.journal.last(list(stored)) if stored else {}
+    behind = {name: position for name, position in stored.items() if (tops[name] or START) > position}
+    still = judge.still(behind)
+    if not still:
+        return behind
+    with res.sessions() as session:
+        held = set(still) - _free(session, still)
+    return {name: position for name, position in behind.items() if name not in held}
+
+
+def _drained() -> Any:
+    """(name, serial, sub) of the draws whose journals should be drained."""
+    arguments = func.jsonb_build_array(Draw.name)
+    waits = (DeadLetter.kind == TASK, DeadLetter.status == "waiting")
+    dead = exists().where(*waits, DeadLetter.task == PERSIST, DeadLetter.arguments == arguments)
+    lately = func.now() - TRIED_LATELY
+    tried = exists().where(Retry.task == PERSIST, Retry.arguments == arguments, Retry.last_at > lately)
+    query = select(Draw.name, PositionRow.serial, PositionRow.sub).join(PositionRow, PositionRow.draw_id == Draw.id)
+    return query.where(Draw.status.in_(LIVE), Draw.stopped.is_(None), ~dead, ~tried)
+
+
+def _free(session: Session, names: Collection[str]) -> set[str]:
+    """Those whose position nobody holds. Whoever comes at this very moment passes by, so it is asked only for those
+    that nobody came for since the last look."""
+    query = select(Draw.name).join(PositionRow, PositionRow.draw_id == Draw.id).where(Draw.name.in_(names))
+    return set(session.scalars(query.with_for_update(read=True, skip_locked=True, of=PositionRow)))
+
+
+_watchdogs: list[Watchdog] = []  # of this process: one, once the worker is ready
+
+
+def watch(worker: str, queues: Collection[str]) -> None:
+    """Starts the watchdog of a worker that drains journals; a worker that connects anew keeps the one it has."""
+    if _watchdogs or not RINGS.keys() & set(queues):
+        return
+    _watchdogs.append(Watchdog(Settings.from_env(os.environ), worker, queues))
+    _watchdogs[0].start()
+
+
+def end_watch() -> None:
+    """The worker is about to end, and takes nothing up any more. Safe in a signal handler."""
+    for watchdog in _watchdogs:
+        watchdog.ending = True
