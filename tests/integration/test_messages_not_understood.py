@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.working import Ground, kill
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(240)]
 
 HEADERS = {"task": "test.fail", "id": "a", "lang": "py"}
 BODY = json.dumps([["succeed"], {}, {}]).encode()
