@@ -27,6 +27,7 @@ from rules.errors import (
     WrongState,
 )
 from runtime.clock import FixedClock
+from tasks.check_pool import check_draw
 from tasks.settle import settle
 from tests.integration.after_sales import killed, later, read_draw, resulted, rung, sealed, status
 from tests.integration.conftest import Lottery
@@ -73,6 +74,21 @@ def test_two_persons_correct_a_settled_draw(house: House) -> None:
         "reason": REASON,
         "confirm_reason": "seen on the film",
     }
+
+
+def test_a_draw_whose_tickets_were_not_found_right_is_settled_anew_with_the_same_number(house: House) -> None:
+    house.sell("s046:10")
+    house.settle()
+    for version in (2, 3):  # the second time it is the draw's result already, agreed on by the same two persons
+        ask(house, house.admin, "064")
+        assert confirm(house, house.other_admin, "064")["version"] == version
+        assert confirm(house, house.other_admin, "064")["version"] == version, "the same call again"
+        assert settle(house.res, house.draw)
+    assert check_draw(house.res, house.draw)
+    with pytest.raises(Invalid):
+        ask(house, house.admin, "064")
+    assert read_draw(house.res, house.draw).result_version == 3
+    books_are_right(house.res)
 
 
 def test_the_same_entries_are_refused_as_for_a_first_result(house: House) -> None:
