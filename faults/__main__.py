@@ -23,6 +23,8 @@ from faults.verdict import commands, compare, look_around, show, summary
 from runtime.environment import Reader, SettingsError, directory, whole
 from runtime.process import DIE_WITH_PARENT, Locked, die_with_parent, lock_directory
 
+LAST_LINES, LINE_CHARS = 3, 300  # of each program's log that are shown when something differs
+
 RUN_FOLDER = "run"  # of the last run, below VAR: the installation's VAR, and everybody's books
 DIFFERS, INTERRUPTED = 1, 130
 WIDTH = 140
@@ -104,8 +106,16 @@ def _run(wanted: Wanted, missing: str) -> int:
     if fine:
         print(f"OK: nothing differs; {took}")
         return 0
+    _show_last_words(folder / "log")
     print(f"NOT OK: see above; {took}; everything is kept in {folder}")
     return DIFFERS
+
+
+def _show_last_words(logs: Path) -> None:
+    """Where nobody can look into the folder later, this says at least who was doing what in the end."""
+    for file in sorted(logs.glob("*.log")):
+        for line in file.read_text(errors="replace").splitlines()[-LAST_LINES:]:
+            print(f"{file.name}: {line[:LINE_CHARS]}")
 
 
 def _show_plan(plan: Plan) -> None:

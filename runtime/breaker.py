@@ -16,6 +16,8 @@ from runtime.metrics import note_breaker_opened
 # Calls that fail one after the other open it, too: when a busy part begins to hang, the answers that it gave before
 # would keep the share down until the window has passed them.
 IN_A_ROW = 5
+# Fewer in a window say nothing of a part: one call that was slow on a busy machine must not turn away the next hundred.
+FAILURES_MIN = 2
 # While it is open somebody asks beside the callers: a part that was away for two seconds must not be gone for thirty.
 PROBE_EVERY_S = 1.0
 
@@ -35,7 +37,8 @@ class Rule(NamedTuple):
 
 
 class Breaker:
-    """Opens when that share of the calls of a window fails, or some in a row; closes when a probe or a trial succeeds.
+    """Opens when that share of the calls of a window fails (FAILURES_MIN at least), or some in a row; closes when a
+    probe or a trial succeeds.
 
     `failed` says of an error whether the part failed to answer (True), answered (False), or was never asked (None).
     `probe` asks the part for something cheap, with a short timeout of its own, and raises if there is no answer.
@@ -106,7 +109,8 @@ class Breaker:
         while self._ended[0][0] <= now - self._rule.window_s:
             self._failures -= self._ended.popleft()[1]
         share = self._failures / len(self._ended)
-        if failed and (self._in_a_row >= IN_A_ROW or share >= self._rule.failing_share):
+        half_fail = self._failures >= FAILURES_MIN and share >= self._rule.failing_share
+        if failed and (half_fail or self._in_a_row >= IN_A_ROW):
             self._open(now)
 
     def _open(self, now: float) -> None:

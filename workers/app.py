@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, task_success, worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, setup_logging, task_success, worker_process_init, worker_shutting_down
 
 from actions.reconcile import reconcile
 from actions.resources import Resources, open_resources
@@ -24,7 +24,7 @@ from runtime.metrics import note_success
 from runtime.process import ENDS_IN_S, die_with_parent
 from runtime.settings import Settings
 from workers.steps import HELD_BACK
-from workers.watchdog import end_watch, watch
+from workers.watchdog import HARD_AFTER_S, end_hard, end_watch, watch
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
@@ -111,19 +111,28 @@ def _die_with_the_worker(**_: Any) -> None:
     die_with_parent(signal.SIGKILL)
 
 
-@worker_ready.connect
-def _watch(sender: Any, **_: Any) -> None:
-    watch(sender.hostname, sender.app.amqp.queues.consume_from)
+@celeryd_after_setup.connect
+def _watch(sender: str, instance: Any, **_: Any) -> None:
+    """Before it connects: a worker may hang in that, too."""
+    watch(sender, instance.app.amqp.queues.consume_from, instance.concurrency)
 
 
 @worker_shutting_down.connect
 def _end_in_time(how: str, **_: Any) -> None:
-    """What runs is finished; what takes longer than FINISH_S is stopped, and goes back to its queue."""
+    """What runs is finished; what takes longer than FINISH_S is stopped, and goes back to its queue.
+
+    Without its broker a worker may hang in its own end, where it does not even look at signals.
+    """
     end_watch()
     if how == "Warm":
-        hurry = threading.Timer(FINISH_S, os.kill, (os.getpid(), signal.SIGQUIT))
-        hurry.daemon = True
-        hurry.start()
+        _later(FINISH_S, lambda: os.kill(os.getpid(), signal.SIGQUIT))
+    _later(HARD_AFTER_S, end_hard)
+
+
+def _later(seconds: float, what: Callable[[], object]) -> None:
+    timer = threading.Timer(seconds, what)
+    timer.daemon = True
+    timer.start()
 
 
 @task_success.connect

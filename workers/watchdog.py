@@ -1,9 +1,9 @@
 """A worker that is alive and deaf restarts itself.
 
 Workers have been seen to stay connected and take nothing up any more after their server was reset, and a pool whose
-processes hang takes nothing up either. Each worker that drains journals looks from a thread of its main process: a
-journal waits, its position does not move, the worker was rung for it and takes nothing up. After WATCHDOG_S of that it
-ends, and whoever supervises it starts it again.
+processes hang takes nothing up either. Each worker looks from a thread of its main process. It ends after WATCHDOG_S in
+which it took nothing up, and either messages lay in its queues while it had a process free for them; or, if it drains
+journals, one waited, no position moved, and the worker was rung for it. Whoever supervises it starts it again.
 
 What else keeps a journal waiting is not the worker's fault, and no restart would mend it: see `_waiting`.
 """
@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import structlog
 from celery.worker import state
@@ -42,6 +42,7 @@ from runtime.settings import Settings
 RINGS = {QUEUES[PERSIST]: (PERSIST, True), DEFAULT_QUEUE: ("sweep.journals", False)}
 
 LOOKS = 5  # within WATCHDOG_S
+STARTING = 6  # times WATCHDOG_S: a worker that has not taken anything up yet may still be starting, on a busy machine
 # A failed drain is tried again within a minute; one that nobody has tried for longer does not excuse the worker.
 TRIED_LATELY = timedelta(seconds=90)
 
@@ -80,72 +81,127 @@ class Judge:
         return (now - self._still_since, now - self._taken_since) if waiting else (0.0, 0.0)
 
 
-class Watchdog(threading.Thread):
-    """Watches over the worker `name`, which consumes these queues."""
+class Idleness:
+    """For how long a worker has taken nothing up while messages lay there for it; seconds as with `Judge`."""
 
-    def __init__(self, settings: Settings, name: str, queues: Collection[str]) -> None:
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew."""
+        self._since: float | None = None
+        self._taken = -1
+
+    def look(self, now: float, messages: int, taken: int) -> float:
+        """`messages`: how many lie there that it could take up now; `taken`: how many tasks it ever took up."""
+        if not messages:
+            self._since = None
+        elif self._since is None or taken != self._taken:
+            self._since = now
+        self._taken = taken
+        return 0.0 if self._since is None else now - self._since
+
+
+class _Seen(NamedTuple):
+    journals: Mapping[str, Position]  # that wait for this worker, if it stores any
+    messages: int  # that it could take up
+
+
+class Watchdog(threading.Thread):
+    """Watches over the worker `name`, which consumes these queues with so many pool processes."""
+
+    def __init__(self, settings: Settings, name: str, queues: Collection[str], processes: int) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._worker = name
+        self._queues, self._processes = tuple(queues), processes
         self._rings = [ring for queue, ring in RINGS.items() if queue in queues]
         self._deaf_after_s = settings.watchdog_s
         self._pause_s = settings.watchdog_s / LOOKS
         self._in_time = InTime(self._pause_s, at_once=2)
         self._publisher: Any = producer(settings.broker_url)
         self._res = open_resources(settings, self._publisher, Clock(), connections=2, witness=False)
-        self._judge = Judge()
+        self._judge, self._idleness = Judge(), Idleness()
         self.ending = False
 
     def run(self) -> None:
         last = time.monotonic()
         while not self.ending:
             time.sleep(self._pause_s)
-            waiting = self._look()
+            seen = self._look()
             now = time.monotonic()
             if now - last > 3 * self._pause_s:  # it was stopped itself, and so was perhaps the whole machine
-                waiting = None
+                seen = None
             last = now
-            if waiting is None:
+            if seen is None:
                 self._judge.forget()
+                self._idleness.forget()
                 continue
-            still_s, idle_s = self._judge.look(now, waiting, state.all_total_count[0])
+            taken = state.all_total_count[0]
+            still_s, idle_s = self._judge.look(now, seen.journals, taken)
             set_journal_stuck(self._worker, still_s)
-            if min(still_s, idle_s) >= self._deaf_after_s and not self.ending:
-                self._restart(still_s, waiting)
+            deaf_s = max(min(still_s, idle_s), self._idleness.look(now, seen.messages, taken))
+            if deaf_s >= self._deaf_after_s * (1 if taken else STARTING) and not self.ending:
+                self._restart(deaf_s, seen)
 
-    def _look(self) -> Mapping[str, Position] | None:
-        """The journals that wait; None: a part is away, which no restart brings back."""
+    def _look(self) -> _Seen | None:
+        """What waits; None: a part is away, which no restart brings back."""
         try:
             return self._in_time(self._ask)
         except Exception as error:  # whatever the parts' clients raise
             _log.info("watchdog_cannot_look", error=repr(error))
             return None
 
-    def _ask(self) -> Mapping[str, Position]:
+    def _ask(self) -> _Seen:
         try:
-            waiting = _waiting(self._res, self._judge)
-            if still := self._judge.still(waiting):
-                self._ring(still)
-            return waiting
+            journals = _waiting(self._res, self._judge)  # asked by all: without PostgreSQL letters pile up in a worker
+            with self._publisher.connection_for_write() as connection:
+                messages = self._count_messages(connection)
+                if still := self._judge.still(journals):
+                    self._ring(still, connection)
+            return _Seen(journals if self._rings else {}, messages)
         finally:
             self._res.close()  # a pool process forked later must inherit no connection
 
-    def _ring(self, draws: Collection[str]) -> None:
+    def _count_messages(self, connection: Any) -> int:
+        """How many messages nobody has taken up, if this worker could: it has a process free. Raises if the broker is
+        away."""
+        working = len(state.active_requests)
+        if working >= self._processes:
+            return 0
+        taken_in = max(0, len(state.reserved_requests) - working)
+        return taken_in + sum(_length(connection, queue) for queue in self._queues)
+
+    def _ring(self, draws: Collection[str], connection: Any) -> None:
         """Once more than everybody else, or a worker that nobody rings for would count as deaf. Raises if the broker
         is away."""
-        with self._publisher.connection_for_write() as connection:
-            for task, by_draw in self._rings:
-                for arguments in [[draw] for draw in draws] if by_draw else [[]]:
-                    options = {"queue": QUEUES.get(task, DEFAULT_QUEUE), "expires": EXPIRES_S, "retry": False}
-                    self._publisher.send_task(task, args=arguments, connection=connection, **options)
+        for task, by_draw in self._rings:
+            for arguments in [[draw] for draw in draws] if by_draw else [[]]:
+                options = {"queue": QUEUES.get(task, DEFAULT_QUEUE), "expires": EXPIRES_S, "retry": False}
+                self._publisher.send_task(task, args=arguments, connection=connection, **options)
 
-    def _restart(self, seconds: float, waiting: Collection[str]) -> NoReturn:
-        _log.error("worker_deaf", worker=self._worker, seconds=round(seconds), draws=sorted(waiting))
+    def _restart(self, seconds: float, seen: _Seen) -> NoReturn:
+        draws = sorted(seen.journals)
+        _log.error("worker_deaf", worker=self._worker, seconds=round(seconds), draws=draws, messages=seen.messages)
         note_restart(self._worker)
         os.kill(os.getpid(), signal.SIGTERM)  # in order: what it works on is finished or given back
         time.sleep(HARD_AFTER_S)
-        # Its pool ends with it, stopped or not (`_die_with_the_worker`). A container's first process cannot be killed
-        # from within, but it can leave.
-        os._exit(1)
+        end_hard()
+
+
+def end_hard() -> NoReturn:
+    """Its pool ends with the worker, stopped or not (workers/app.py). What it worked on comes back by itself."""
+    os._exit(1)  # and not SIGKILL: a container's first process cannot be killed from within, but it can leave
+
+
+def _length(connection: Any, queue: str) -> int:
+    """Messages that lie in the queue; a queue that is not there has none."""
+    channel = connection.channel()
+    try:
+        return int(channel.queue_declare(queue=queue, passive=True).message_count)
+    except connection.channel_errors:
+        return 0
+    finally:
+        channel.close()
 
 
 def _waiting(res: Resources, judge: Judge) -> dict[str, Position]:
@@ -187,11 +243,11 @@ def _free(session: Session, names: Collection[str]) -> set[str]:
 _watchdogs: list[Watchdog] = []  # of this process: one, once the worker is ready
 
 
-def watch(worker: str, queues: Collection[str]) -> None:
-    """Starts the watchdog of a worker that drains journals; a worker that connects anew keeps the one it has."""
-    if _watchdogs or not RINGS.keys() & set(queues):
+def watch(worker: str, queues: Collection[str], processes: int) -> None:
+    """Starts the watchdog of a worker; one that connects anew keeps the one it has."""
+    if _watchdogs:
         return
-    _watchdogs.append(Watchdog(Settings.from_env(os.environ), worker, queues))
+    _watchdogs.append(Watchdog(Settings.from_env(os.environ), worker, queues, processes))
     _watchdogs[0].start()
 
 

@@ -117,7 +117,7 @@ def deafen_by_stopping_pools(service: Service) -> list[psutil.Process]:
 
 def deafen_by_cancelling_consumers(service: Service) -> list[psutil.Process]:
     """Connected, beating, answering, and taking nothing up: what was seen after a reset of the server."""
-    control = producer(broker_url_of(Valkey(service.var / "valkey").url())).control  # type: ignore[attr-defined]
+    control = publisher_of(service).control
     for worker in WORKERS:
         answers = control.cancel_consumer(worker, reply=True, timeout=5)
         assert [list(answer) for answer in answers if f"no longer consuming from {worker}" in str(answer)], answers
@@ -150,6 +150,44 @@ def test_deaf_workers_restart_themselves_and_everything_arrives(
         assert '"event": "worker_deaf"' in log
 
 
+def test_a_worker_whose_queue_waits_restarts_itself_though_it_stores_nothing(service: Service) -> None:
+    """The one that seals and settles drains no journal, and nobody would notice before the draw."""
+    wait_for_workers(service)
+    before, (main, *_) = restarts(service), service.processes("celery", "settle@")
+    publisher = publisher_of(service)
+    answers = publisher.control.cancel_consumer("settle", reply=True, timeout=5)
+    assert [answer for answer in answers if "no longer consuming from settle" in str(answer)], answers
+    with publisher.connection_for_write() as connection:
+        publisher.send_task("draws.seal", args=["3D-20260302-0000"], queue="settle", connection=connection)
+    wait_until(lambda: not main.is_running(), "it did not restart itself")
+    with redis.Redis.from_url(Valkey(service.var / "valkey").url(), db=1) as broker:
+        wait_until(lambda: service.processes("celery", "settle@"), "nobody started it again")
+        wait_until(lambda: not broker.exists("settle"), "the new one takes nothing up")
+    changed = {name.partition("@")[0]: count - before.get(name, 0) for name, count in restarts(service).items()}
+    assert {name: count for name, count in changed.items() if count} == {"settle": 1}
+
+
+def test_workers_that_end_while_the_broker_is_frozen_do_end_and_come_back(service: Service) -> None:
+    wait_for_workers(service)
+    before = restarts(service)
+    with sale(service, "19:00") as (draw, terminals):
+        wait_until(lambda: receipts(terminals) > 10, "nothing is sold")
+        mains = [service.processes("celery", f"{worker}@")[0] for worker in (*WORKERS, "settle")]
+        (server,) = service.processes("valkey-server")
+        server.suspend()
+        try:
+            for main in mains:
+                main.terminate()
+            wait_until(lambda: not any(main.is_running() for main in mains), "a worker hangs in its end")
+        finally:
+            server.resume()
+        service.wait_ready()
+        sold = receipts(terminals)
+        wait_until(lambda: receipts(terminals) > sold + 5, "nothing is sold any more")
+    wait_until_stored(service, draw, terminals)
+    assert restarts(service) == before, "they were told to end"
+
+
 def test_a_position_that_somebody_holds_for_long_restarts_nobody(service: Service) -> None:
     """A rebuild of many draws, or a seal of a big one, takes as long as it takes."""
     before = restarts(service)
@@ -167,6 +205,16 @@ def test_a_position_that_somebody_holds_for_long_restarts_nobody(service: Servic
 
 
 # ── helpers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def publisher_of(service: Service) -> Any:
+    return producer(broker_url_of(Valkey(service.var / "valkey").url()))
+
+
+def wait_for_workers(service: Service) -> None:
+    """Until all three are connected and answer."""
+    control = publisher_of(service).control
+    wait_until(lambda: len(control.ping(timeout=2)) == len(WORKERS) + 1, "a worker does not answer")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from runtime import breaker as breakers
-from runtime.breaker import IN_A_ROW, Breaker, Refused, Rule
+from runtime.breaker import FAILURES_MIN, IN_A_ROW, Breaker, Refused, Rule
 
 WAIT_S = 20
 
@@ -49,6 +49,12 @@ class Part:
         with pytest.raises(error):
             self.call(error)
 
+    def open(self) -> None:
+        """With as few failures as it takes."""
+        for _ in range(FAILURES_MIN):
+            self.fail()
+        assert self.breaker.is_open
+
     def probing(self) -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name.endswith(self.name)]
 
@@ -86,20 +92,27 @@ def test_failures_in_a_row_open_it_however_many_answers_came_before(part: Part) 
     assert part.breaker.is_open
 
 
+def test_few_failures_do_not_open_it_though_nothing_else_was_asked(part: Part) -> None:
+    for _ in range(FAILURES_MIN - 1):
+        part.fail()
+    assert not part.breaker.is_open
+    part.fail()
+    assert part.breaker.is_open
+
+
 def test_what_failed_before_the_window_does_not_count() -> None:
     part = Part(Rule(window_s=0.05, failing_share=0.5, open_s=60))
-    for _ in range(2):
+    for _ in range(FAILURES_MIN - 1):
+        part.fail()
         part.call()
-    part.fail()
     time.sleep(0.06)
-    for _ in range(2):
-        part.call()
-    part.fail()
+    part.call()
+    part.fail()  # half of all, and as many as it takes, but for those before
     assert not part.breaker.is_open
 
 
 def test_while_it_is_open_nothing_is_asked(part: Part) -> None:
-    part.fail()
+    part.open()
     with pytest.raises(Refused):
         part.call(AssertionError)
 
@@ -118,7 +131,7 @@ def test_errors_of_an_answering_part_and_of_one_that_nobody_asked_do_not_open_it
 
 def test_a_probe_closes_it_as_soon_as_the_part_answers(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breakers, "PROBE_EVERY_S", 0.01)
-    part.fail()
+    part.open()
     while part.probes < 3:
         time.sleep(0.01)
     assert part.breaker.is_open
@@ -129,7 +142,7 @@ def test_a_probe_closes_it_as_soon_as_the_part_answers(part: Part, monkeypatch: 
 
 def test_after_its_time_one_call_tries_and_the_others_are_refused() -> None:
     part = Part(Rule(window_s=60, failing_share=0.5, open_s=0.2))
-    part.fail()
+    part.open()
     time.sleep(0.25)
     with part.breaker.calling(), pytest.raises(Refused):
         part.call()
@@ -139,7 +152,7 @@ def test_after_its_time_one_call_tries_and_the_others_are_refused() -> None:
 
 def test_a_trial_that_fails_keeps_it_open() -> None:
     part = Part(Rule(window_s=60, failing_share=0.5, open_s=0.2))
-    part.fail()
+    part.open()
     time.sleep(0.25)
     part.fail()
     with pytest.raises(Refused):
@@ -148,13 +161,13 @@ def test_a_trial_that_fails_keeps_it_open() -> None:
 
 def test_an_answer_to_a_call_from_before_does_not_close_it(part: Part) -> None:
     with part.breaker.calling():
-        part.fail()
+        part.open()
     assert part.breaker.is_open
 
 
 def test_stopped_it_probes_no_more(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breakers, "PROBE_EVERY_S", 0.01)
-    part.fail()
+    part.open()
     (probing,) = part.probing()
     part.breaker.stop()
     probing.join(WAIT_S)

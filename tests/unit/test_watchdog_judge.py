@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intake.records import Position
-from workers.watchdog import Judge
+from workers.watchdog import Idleness, Judge
 
 A, B = "3D-20260302-1400", "3D-20260302-1700"
 
@@ -49,3 +49,20 @@ def test_what_was_forgotten_does_not_count() -> None:
     assert judge.still({A: at(5)}) == []
     assert judge.look(200, {A: at(5)}, taken=7) == (0, 0)
     assert judge.still({A: at(5), B: at(1)}) == [A]
+
+
+def test_messages_that_lie_there_count_until_the_worker_takes_something_up() -> None:
+    idleness = Idleness()
+    assert idleness.look(100, messages=1, taken=7) == 0
+    assert idleness.look(104, messages=3, taken=7) == 4
+    assert idleness.look(108, messages=3, taken=8) == 0, "it took one"
+    assert idleness.look(112, messages=3, taken=8) == 4
+
+
+def test_a_worker_for_whom_nothing_lies_there_may_idle_for_ever() -> None:
+    idleness = Idleness()
+    idleness.look(100, messages=1, taken=7)
+    assert idleness.look(110, messages=0, taken=7) == 0
+    assert idleness.look(200, messages=1, taken=7) == 0, "it came just now"
+    idleness.forget()
+    assert idleness.look(300, messages=1, taken=7) == 0
