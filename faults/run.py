@@ -53,7 +53,7 @@ class Run:
         self._ends.callback(self.servers.stop)
         self.servers.start()
         superadmin = self._wait_ready()
-        self._configure_postgres()
+        self._configure()
         counters = [Counter(index, (), (), CREDIT) for index in range(terminals)]
         self.people: People = make_people(superadmin, counters, lambda _: None)
         for caller in (*self.people.admins, *self.people.superadmins):
@@ -82,11 +82,13 @@ class Run:
             time.sleep(0.2)
         return Caller(self.servers.port, "superadmin", self.servers.superadmin_password)
 
-    def _configure_postgres(self) -> None:
+    def _configure(self) -> None:
         with superuser(self.servers) as sql:
             for name, value in POSTGRES_CONF.items():
                 sql.execute(f"ALTER SYSTEM SET {name} = '{value}'")
             sql.execute("SELECT pg_reload_conf()")
+            # Terminals sell to whatever is open: to the plan's draws, and not to those of today's calendar as well.
+            sql.execute("UPDATE games SET times = '[]'")
 
     # ── faults ────────────────────────────────────────────────────────────────────────────────────────────────
 
