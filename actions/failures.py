@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import orjson
 import structlog
 from sqlalchemy import ColumnElement, and_, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
@@ -117,7 +118,7 @@ def note_failure(sessions: sessionmaker[Session], failure: Failure) -> str:
     key make a message of it. Raises the database's errors; then nothing is kept.
     """
     if not _storable(failure.arguments):
-        body = json.dumps([failure.arguments, {}, {}]).encode()
+        body = _shown(failure.arguments).encode()
         note_message(sessions, Message(failure.queue, failure.task, body, failure.error, failure.traceback))
         metrics.note_failure(failure.task, failure.kind)
         return DEAD
@@ -257,10 +258,19 @@ def _text(text: Any) -> Any:
     return None if text is None else text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
 
+def _shown(arguments: Sequence[Any]) -> str:
+    """Arguments that are no key, as a message's body, for people to read: whatever they are, they can be kept."""
+    try:
+        return json.dumps([arguments, {}, {}], default=repr)
+    except (TypeError, ValueError, RecursionError) as problem:
+        return f"arguments that cannot be written down: {said(problem)}"
+
+
 def _storable(arguments: Sequence[Any]) -> bool:
-    """Whether the tables can hold the arguments, and find them again."""
+    """Whether the tables can hold the arguments, and find them again, and answers can show them."""
     try:
         text = json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError):
+        orjson.dumps(arguments)  # which knows no longer integers and no deeper lists than other programs do
+    except (TypeError, ValueError, RecursionError):
         return False
     return len(text) <= ARGUMENTS_BYTES_MAX and rb"\u0000" not in text

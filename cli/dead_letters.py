@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from actions.dead_letters import discard, one, page, replay
 from cli.here import resources_here
@@ -42,7 +43,8 @@ def list_letters(status: str, kind: str | None, draw: str | None, before: str | 
         what = letter["task"] or "?" if letter["draw_id"] is None else f"{letter['draw_id']} {letter['position']}"
         if letter["arguments"]:
             what += f" {json.dumps(letter['arguments'], ensure_ascii=False)}"
-        table.add_row(*(str(cell) for cell in ({**letter, "what": what}[name] for name in _COLUMNS)))
+        # As Text: square brackets in a name or an error are no markup.
+        table.add_row(*(Text(str(cell)) for cell in ({**letter, "what": what}[name] for name in _COLUMNS)))
     Console().print(table if letters["items"] else "no dead letters")
     if letters["next"] is not None:
         click.echo(f"there are more: --before {letters['next']}")
@@ -83,6 +85,8 @@ def replay_letters(letter_ids: tuple[int, ...]) -> None:
 @click.option("--reason", required=True, help="Kept with the letter and in the audit log.")
 def discard_letter(letter_id: int, reason: str) -> None:
     """Give up a task or a message. A ticket's record is never discarded."""
+    if not reason.strip() or not reason.isprintable():
+        raise click.BadParameter("must be printable text", param_hint="--reason")
     with resources_here() as res:
         try:
             discard(res, letter_id, reason)

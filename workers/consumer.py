@@ -14,7 +14,7 @@ from typing import Any
 from celery.worker import consumer
 from sqlalchemy.orm import Session, sessionmaker
 
-from actions.failure_kinds import Message, said
+from actions.failure_kinds import ERROR_CHARACTERS_MAX, Message, said
 from actions.failures import note_message
 from workers.envelopes import accept_anything
 from workers.steps import queue_of
@@ -23,6 +23,8 @@ from workers.steps import queue_of
 TRY_AGAIN_S = (1.0, 3.0)
 # As many messages may wait to be kept beside those that are worked on; more make the worker take no new ones.
 HELD_MAX = 100
+
+TASK_CHARACTERS_MAX = 200  # of a name that is no task's
 
 Keep = Callable[[sessionmaker[Session]], object]
 
@@ -124,9 +126,9 @@ class Consumer(consumer.Consumer):
         about = {"content_type": message.content_type, "id": headers.get("id"), "origin": headers.get("origin")}
         letter = Message(
             queue=queue_of(message.delivery_info),
-            task=task if isinstance(task, str) else None,
+            task=task[:TASK_CHARACTERS_MAX] if isinstance(task, str) else None,
             body=_bytes(message.body),
-            error=f"{why} {json.dumps(about, default=repr)}",
+            error=f"{why} {json.dumps(about, default=repr)}"[:ERROR_CHARACTERS_MAX],
             traceback="".join(traceback.format_exception(error)) if error else None,
         )
         acknowledge = partial(message.ack_log_error, _log, self.connection_errors)

@@ -35,7 +35,9 @@ def _is_message(item: bytes, channel: Any) -> bool:
     try:
         message = channel.Message(loads(item), channel=channel)  # type: ignore[no-untyped-call]
         info = message.delivery_info
-        return all(isinstance(text, str) for text in (message.delivery_tag, info["exchange"], info["routing_key"]))
+        for text in (message.delivery_tag, info["exchange"], info["routing_key"]):
+            text.encode()  # half a character would end the worker further on
+        return True
     except Exception:  # whatever the transport stumbles over
         return False
 

@@ -46,7 +46,7 @@ STARTING = 6  # times WATCHDOG_S: a worker that has not taken anything up yet ma
 # A failed drain is tried again within a minute; one that nobody has tried for longer does not excuse the worker.
 TRIED_LATELY = timedelta(seconds=90)
 
-HARD_AFTER_S = ENDS_IN_S + 2
+HARD_AFTER_S = ENDS_IN_S - 1
 
 _log = structlog.get_logger()
 

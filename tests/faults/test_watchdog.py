@@ -24,7 +24,7 @@ from runtime.settings import broker_url_of
 from tests.service import Service, Terminal
 
 WATCHDOG_S = 8
-# Ten times what it may take by its own figures: noticed after WATCHDOG_S and two looks, ended in 12 s, started in 10.
+# Ten times what it may take by its own figures: noticed after WATCHDOG_S and two looks, ended in 9 s, started in 10.
 DRAINED_S = 300
 WORKERS = ("persist", "default")
 TERMINALS = 3

@@ -51,6 +51,16 @@ def test_a_dead_letter_is_listed_shown_and_replayed(lottery: Lottery, database: 
     assert "never discarded" in drawbreak("dead-letters", "discard", "1", "--reason", "old").output
 
 
+def test_what_stands_in_brackets_is_listed_as_it_is(lottery: Lottery, drawbreak) -> None:  # type: ignore[no-untyped-def]
+    with lottery.res.sessions.begin() as session:
+        values = {"kind": "message", "queue": "default", "task": "[/x] [red]", "body": b"", "error": "[null]"}
+        session.execute(insert(DeadLetter).values(values))
+    listed = drawbreak("dead-letters", "list")
+    assert listed.exit_code == 0
+    assert "[/x]" in listed.output
+    assert "[null]" in listed.output
+
+
 def test_a_tasks_letter_is_replayed_or_discarded_with_a_reason(lottery: Lottery, drawbreak) -> None:  # type: ignore[no-untyped-def]
     with lottery.res.sessions.begin() as session:
         for place in range(52):
@@ -61,6 +71,8 @@ def test_a_tasks_letter_is_replayed_or_discarded_with_a_reason(lottery: Lottery,
     assert (older.count("draws.seal"), "there are more" in older) == (2, False)
     assert drawbreak("dead-letters", "replay", "1").output == "1: replayed\n"
     assert drawbreak("dead-letters", "discard", "2").exit_code == 2, "not without a reason"
+    for reason in ("", " ", "\033[2J", "\udcff"):
+        assert drawbreak("dead-letters", "discard", "2", "--reason", reason).exit_code == 2
     for _ in range(2):
         assert drawbreak("dead-letters", "discard", "2", "--reason", "an old draw").output == "2: discarded\n"
     mixed = drawbreak("dead-letters", "replay", "2", "3", "99")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -255,9 +257,26 @@ def test_without_postgresql_a_failure_is_not_kept_and_says_so(lottery: Lottery) 
     assert attempt(away, TASK, ARGUMENTS, "settle", lambda: 3) == 3  # not to be seen is no reason not to work
 
 
-@pytest.mark.parametrize(
-    "odd", ["nul \0", "half \ud800", float("nan"), "long" * 1_000], ids=["nul", "half", "nan", "long"]
-)
+def nested(depth: int) -> list[Any]:
+    return [nested(depth - 1)] if depth else []
+
+
+ODD = {
+    "nul": "nul \0",
+    "half": "half \ud800",
+    "nan": float("nan"),
+    "long": "long" * 1_000,
+    # What kombu makes of JSON that somebody else wrote.
+    "decimal": Decimal("1.5"),
+    "uuid": UUID(int=7),
+    "bytes": b"\0",
+    # What no answer could show.
+    "integer": 10**30,
+    "deep": nested(300),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
 def test_arguments_that_no_index_holds_make_a_message_of_it(lottery: Lottery, odd: Any) -> None:
     assert held_back(lottery.res.sessions, TASK, [odd]) is None
     with pytest.raises(RuntimeError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from actions.failure_kinds import ERROR_CHARACTERS_MAX
 from tests.integration.working import Ground, kill
 
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(240)]
@@ -33,6 +34,7 @@ ODD: dict[str, tuple[bytes, Any, str | None]] = {
     "no headers": (BODY, {}, "application/json"),
     "a number for a task": (BODY, HEADERS | {"task": 5}, "application/json"),
     "no id": (BODY, {"task": "test.fail"}, "application/json"),
+    "an endless id": (b"[[], {}]", HEADERS | {"id": "i" * 1_000_000}, "application/json"),
     "a list for an id": (BODY, HEADERS | {"id": [1]}, "application/json"),
     "nothing for an id": (BODY, HEADERS | {"id": None}, "application/json"),
     "a number for an end": (BODY, HEADERS | {"expires": 5}, "application/json"),
@@ -56,6 +58,7 @@ def test_messages_that_nobody_understands_are_kept(ground: Ground) -> None:
     expected = {(task if isinstance(task, str) else None, body) for task, body in expected}
     assert {(letter.task, letter.body) for letter in letters} == expected
     assert sum(letter.attempts for letter in letters) == len(ODD)
+    assert max(len(letter.error) for letter in letters) <= ERROR_CHARACTERS_MAX
     assert worker.poll() is None
     assert ground.runs() == 1
 
@@ -73,6 +76,18 @@ NO_MESSAGES = [
             "headers": HEADERS,
             "properties": {
                 "delivery_tag": "a",
+                "body_encoding": "base64",
+                "delivery_info": {"exchange": "", "routing_key": "default"},
+            },
+        }
+    ).encode(),
+    json.dumps(
+        {
+            "body": "e30=",
+            "headers": HEADERS,
+            "content-type": "application/json",
+            "properties": {
+                "delivery_tag": "half \ud800",
                 "body_encoding": "base64",
                 "delivery_info": {"exchange": "", "routing_key": "default"},
             },
