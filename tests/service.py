@@ -18,9 +18,11 @@ from typing import Any
 from xmlrpc.client import ServerProxy
 
 import psutil
+import psycopg
 from supervisor.xmlrpc import SupervisorTransport
 
 from cli.supervision import control_socket
+from runtime.embedded_postgres import Postgres
 from runtime.process import free_port, spawn_options
 from runtime.settings import WIDE_LIMITS
 
@@ -116,7 +118,17 @@ class Service:
             key = {"Idempotency-Key": name}
             status, answer = self.call("POST", f"/v1/users/{body['id']}/credit", load, token, **key)
             assert status == 201, answer
+            self._wait_for_credit(int(body["id"]))
         return int(body["id"]), self.login(name)
+
+    def _wait_for_credit(self, user_id: int) -> None:
+        """The gate is told right after the answer, or by a sweep if it could not be told then."""
+        waiting = "SELECT count(*) FROM wallet_outbox WHERE user_id = %s AND applied_at IS NULL"
+        deadline = time.monotonic() + START_S
+        with psycopg.connect(Postgres(self.var / "postgres").url().replace("+psycopg", "", 1), autocommit=True) as sql:
+            while sql.execute(waiting, [user_id]).fetchone() != (0,):
+                assert time.monotonic() < deadline, "the credit does not reach the gate"
+                time.sleep(0.2)
 
     def draw(self, token: str, time_: str = "14:00", *, cutoff_s: float = 3600, draws_s: float = 7200) -> str:
         """An open draw of 3D whose cutoff is that many seconds away."""
