@@ -188,7 +188,7 @@ def log_out(res: Resources, user_id: int, login_id: str) -> None:
 
 
 def check(res: Resources, user_id: int, login_id: str) -> Standing:
-    """What the user of this session owes before anything else. Raises TokenRevoked (suspended, or it has ended)."""
+    """What the user of this login owes before anything else. Raises TokenRevoked (suspended, or it has ended)."""
     with res.sessions() as session:
         found = live_standing(session, user_id, _uuid(login_id), res.clock.now())
     if found is None:

@@ -78,7 +78,7 @@ def _told(res: Resources, actor: Actor) -> None:
     once_more=_told,
 )
 def logout(res: Resources, actor: Actor) -> None:
-    """End this session. 503: it has ended, but may sell until the same call again says `token_revoked`."""
+    """End this login. 503: it has ended, but may sell until the same call again says `token_revoked`."""
     logins.log_out(res, actor.id, actor.session)
 
 

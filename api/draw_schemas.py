@@ -10,11 +10,11 @@ from api.fields import Answer, Day, Instant, Line, Minute, Page, centavos, list_
 from rules.draws import DrawStatus
 from rules.games import GAMES, PLAYS
 from rules.limit_items import limits_from_items
+from rules.texts import REASON_CHARACTERS_MAX
 
 GAME = validate.OneOf(list(GAMES))
 PLAY = validate.OneOf(PLAYS)
 STATUS = validate.OneOf([status.value for status in DrawStatus])
-REASON_CHARACTERS_MAX = 300
 # What a body of 64 KiB holds, at up to 75 bytes an item.
 LIMITS_MAX = 700
 

@@ -11,6 +11,7 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 from werkzeug.routing import IntegerConverter
 
 from rules.limits import LIMIT_MAX
+from rules.texts import printable
 
 PAGE_DEFAULT = 50
 PAGE_MAX = 500
@@ -81,7 +82,7 @@ class Line(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = str(super()._deserialize(value, attr, data, **kwargs))
-        if not all(character.isprintable() or character in "\n\t" for character in text) or not text.strip():
+        if not printable(text):
             raise ValidationError("printable text")
         return text
 

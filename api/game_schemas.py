@@ -6,9 +6,10 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from api.draw_schemas import GAME, LIMITS_MAX, REASON_CHARACTERS_MAX, BetLimit, BetMax, PlayMax
+from api.draw_schemas import GAME, LIMITS_MAX, BetLimit, BetMax, PlayMax
 from api.fields import Answer, Day, Line, Minute, Whole, centavos
 from rules.limit_items import PAY_MAX, PAY_MIN
+from rules.texts import REASON_CHARACTERS_MAX
 
 TIMES_MAX = 48  # in a day
 CANCELLED_MAX = 500

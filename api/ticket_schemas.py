@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from api.draw_schemas import GAME, PLAY, REASON_CHARACTERS_MAX
+from api.draw_schemas import GAME, PLAY
 from api.fields import Answer, Digits, Instant, Line, Page, Whole, list_of, patterned
 from rules.errors import FieldError
 from rules.games import GAMES, PLAYS, refusal
 from rules.limits import LINES_MAX, STAKE_MAX, STAKE_UNIT, stake_refusal
+from rules.texts import REASON_CHARACTERS_MAX
 
 BATCH_TICKETS_MAX = 500
 NUMBER_CHARACTERS_MAX = 16

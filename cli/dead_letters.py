@@ -12,6 +12,7 @@ from rich.text import Text
 
 from actions.dead_letters import discard, one, page, replay
 from cli.here import resources_here
+from cli.texts import Reason
 from models.dead_letters import MESSAGE, RECORD, TASK, LetterFilter
 from rules.errors import NotFound, Problem
 
@@ -82,11 +83,9 @@ def replay_letters(letter_ids: tuple[int, ...]) -> None:
 
 @dead_letters.command("discard")
 @click.argument("letter_id", type=click.IntRange(0))
-@click.option("--reason", required=True, help="Kept with the letter and in the audit log.")
+@click.option("--reason", required=True, type=Reason(), help="Kept with the letter and in the audit log.")
 def discard_letter(letter_id: int, reason: str) -> None:
     """Give up a task or a message. A ticket's record is never discarded."""
-    if not reason.strip() or not reason.isprintable():
-        raise click.BadParameter("must be printable text", param_hint="--reason")
     with resources_here() as res:
         try:
             discard(res, letter_id, reason)

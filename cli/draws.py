@@ -9,6 +9,7 @@ import click
 from actions.draws import cancel_date, resume
 from actions.sealed import AlteredAfterSeal, check_seal
 from cli.here import resources_here
+from cli.texts import Reason
 from rules.errors import Problem
 from rules.games import GAMES
 
@@ -21,7 +22,7 @@ def draws() -> None:
 @draws.command("cancel-date")
 @click.argument("game", type=click.Choice(list(GAMES)))
 @click.argument("date", type=click.DateTime(["%Y-%m-%d"]))
-@click.option("--reason", required=True)
+@click.option("--reason", required=True, type=Reason())
 def cancel(game: str, date: datetime, reason: str) -> None:
     """Keep the schedule from making GAME's draws on DATE. Draws made already are voided through the API."""
     with resources_here() as res:

@@ -98,7 +98,7 @@ def untold_logins(session: Session, limit: int) -> list[str]:
 
 
 def is_untold(session: Session, login_id: uuid.UUID) -> bool:
-    """Whether this session has ended and the gate has not confirmed that it knows."""
+    """Whether this login has ended and the gate has not confirmed that it knows."""
     untold = select(Login.id).where(Login.id == login_id, Login.ended_at.is_not(None), Login.told_at.is_(None))
     return session.execute(untold).first() is not None
 
