@@ -53,7 +53,7 @@ class Terminal:
         self._open: list[str] = []
         self._next_poll = self._next_look = 0.0
         self._recent: deque[tuple[str, str]] = deque(maxlen=VOIDABLE_MAX)  # (draw, number)
-        self._waiting: dict[int, str] = {}  # claims that another person has to approve, with their tickets' numbers
+        self._waiting: dict[int, int] = {}  # claims that another person has to approve, and how many orders wait for each
         self._selling, self._done = True, 0
 
     def run(self) -> None:
@@ -78,7 +78,7 @@ class Terminal:
             if entry.call == "cancel" and _receipt_of(entry) not in found:
                 self._find_if_sold(entry)
             if entry.call == "claim" and entry.status == 202 and entry.answer["claim_id"] not in followed:
-                self._waiting[entry.answer["claim_id"]] = entry.path
+                self._waiting[entry.answer["claim_id"]] = 0  # nobody counts the orders of an earlier life
 
     # ── orders ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -87,7 +87,8 @@ class Terminal:
             body = {"code": order["code"], "payee": PAYEE}
             entry = self._me.do("claim", "POST", f"/v1/tickets/{order['pay']}/claim", body)
             if entry.status == 202:
-                self._waiting[entry.answer["claim_id"]] = entry.path
+                claim_id = entry.answer["claim_id"]
+                self._waiting[claim_id] = self._waiting.get(claim_id, 0) + 1
             else:
                 self._say_done()
         self._selling = self._selling and "calm" not in order
@@ -104,11 +105,10 @@ class Terminal:
                 continue
             path = f"/v1/claims/{claim_id}"
             self._book.answered(self._book.asked("follow", "GET", path, None, ""), answer.status, answer.body, [])
-            del self._waiting[claim_id]
-            self._say_done()
+            self._say_done(self._waiting.pop(claim_id))
 
-    def _say_done(self) -> None:
-        self._done += 1
+    def _say_done(self, orders: int = 1) -> None:
+        self._done += orders
         print(json.dumps({"done": self._done}), flush=True)
 
     # ── customers ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -190,6 +190,75 @@ def _posted(port: int) -> bool:
         connection.close()
 
 
+# ── a terminal's orders ───────────────────────────────────────────────────────────────────────────────────
+
+TOKENS = {"access_token": "a", "refresh_token": "r"}
+CLAIM = "/v1/tickets/3D-1/claim"
+
+
+class Desk(BaseHTTPRequestHandler):
+    """Answers a claim with one that another person has to approve, who does so after the third time."""
+
+    claims: list[str]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == CLAIM:
+            self.claims.append(self.path)
+        self._answer(*((202, {"claim_id": 5}) if self.path == CLAIM else (200, TOKENS)))
+
+    def do_GET(self) -> None:
+        status = "paid" if len(self.claims) == 3 else "pending"
+        self._answer(200, {"items": []} if self.path.startswith("/v1/draws") else {"id": 5, "status": status})
+
+    def _answer(self, status: int, answer: object) -> None:
+        raw = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def desk() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Desk,), {"claims": []})) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_orders_that_wait_for_the_same_claim_are_all_counted_and_none_of_an_earlier_life(
+    desk: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "book"
+    before = Book(path)
+    before.answered(before.asked("claim", "POST", "/v1/tickets/3D-0/claim", {}, ""), 202, {"claim_id": 4}, [])
+    job = {"port": desk, "username": "agent", "password": "x", "seed": 1, "book": str(path)}
+    orders = [{"pay": "3D-1", "code": "c"}] * 3
+    with subprocess.Popen(
+        [sys.executable, "-m", "faults.terminal"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as terminal:
+        assert terminal.stdin is not None
+        assert terminal.stdout is not None
+        for line in ({**job}, {"calm": True}, *orders):
+            terminal.stdin.write(json.dumps(line) + "\n")
+            terminal.stdin.flush()
+        counts = [0]
+        while counts[-1] < len(orders):
+            counts.append(json.loads(terminal.stdout.readline())["done"])
+        terminal.stdin.write(json.dumps({"stop": True}) + "\n")
+        terminal.stdin.flush()
+        assert terminal.wait(30) == 0
+    assert counts[-1] == len(orders)
+    followed = {entry.path for entry in read_book(path) if entry.call == "follow"}
+    assert followed == {"/v1/claims/4", "/v1/claims/5"}
+
+
 # ── the disk ──────────────────────────────────────────────────────────────────────────────────────────────
 
 ON_A_DISK = """
