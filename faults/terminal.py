@@ -53,7 +53,7 @@ class Terminal:
         self._open: list[str] = []
         self._next_poll = self._next_look = 0.0
         self._recent: deque[tuple[str, str]] = deque(maxlen=VOIDABLE_MAX)  # (draw, number)
-        self._waiting: dict[int, int] = {}  # claims that another person has to approve, and how many orders wait for each
+        self._waiting: dict[int, int] = {}  # claims another person has to approve: orders that wait for each
         self._selling, self._done = True, 0
 
     def run(self) -> None:

@@ -65,6 +65,7 @@ class Application(Celery):
     task_cls = "workers.steps:Step"
 
     keeper: Keeper  # the main process's, once it consumes
+    main_pid: int  # of the worker; set before its pool is forked
 
     _resources: Resources | None = None
 
@@ -108,12 +109,13 @@ def _configure_logging(**_: Any) -> None:
 @worker_process_init.connect
 def _die_with_the_worker(**_: Any) -> None:
     """A pool process whose worker was killed would go on taking messages that nobody acknowledges."""
-    die_with_parent(signal.SIGKILL)
+    die_with_parent(signal.SIGKILL, parent_pid=app.main_pid)
 
 
 @celeryd_after_setup.connect
 def _watch(sender: str, instance: Any, **_: Any) -> None:
     """Before it connects: a worker may hang in that, too."""
+    app.main_pid = os.getpid()
     watch(sender, instance.app.amqp.queues.consume_from, instance.concurrency)
 
 
