@@ -43,6 +43,7 @@ class Servers:
             "VAR": str(self.var_dir),
             "PORT": str(self.port),
             "FLOWER": "0",
+            "SCHEDULE_DAYS": "0",  # only the draws that are played
             "SUPERADMIN_PASSWORD": self.superadmin_password,
             DIE_WITH_PARENT: "1",
             **WIDE_LIMITS,

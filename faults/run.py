@@ -87,8 +87,6 @@ class Run:
             for name, value in POSTGRES_CONF.items():
                 sql.execute(f"ALTER SYSTEM SET {name} = '{value}'")
             sql.execute("SELECT pg_reload_conf()")
-            # Terminals sell to whatever is open: to the plan's draws, and not to those of today's calendar as well.
-            sql.execute("UPDATE games SET times = '[]'")
 
     # ── faults ────────────────────────────────────────────────────────────────────────────────────────────────
 

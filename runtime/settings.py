@@ -62,6 +62,7 @@ class Settings:
     replicas: int = 0  # replicas that must hold an answer before it is given
     replica_wait_ms: int = 500  # how long to wait for them
     memory_sale_share: float = 0.8  # of Redis' maxmemory; above it selling stops, closing and draining go on
+    schedule_days: int = 14  # whose draws are made ahead; 0: all draws are made by hand
     persist_batch_max: int = 5_000  # journal records in one transaction
     watchdog_s: int = 20  # for so long a journal may wait before a worker that takes nothing up restarts itself
     api_workers: int = 2
@@ -138,6 +139,7 @@ class Settings:
             replicas=read("REDIS_REPLICAS", "0", whole(0, 16)),
             replica_wait_ms=read("REPLICA_WAIT_MS", "500", whole(1, 10_000)),
             memory_sale_share=read("MEMORY_SALE_SHARE", "0.8", share_of_one),
+            schedule_days=read("SCHEDULE_DAYS", "14", whole(0, 366)),
             persist_batch_max=read("PERSIST_BATCH_MAX", "5000", whole(1, 100_000)),
             watchdog_s=read("WATCHDOG_S", "20", whole(5, 3_600)),
             api_workers=read("API_WORKERS", "2", whole(1, 256)),

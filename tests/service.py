@@ -36,7 +36,8 @@ class Service:
     def __init__(self, var: Path, **environ: str) -> None:
         self.var = var
         self.port = free_port()
-        given = {"VAR": str(var), "PORT": str(self.port), "SUPERADMIN_PASSWORD": PASSWORD, "FLOWER": "0"}
+        given = {"VAR": str(var), "PORT": str(self.port), "SUPERADMIN_PASSWORD": PASSWORD}
+        given |= {"FLOWER": "0", "SCHEDULE_DAYS": "0"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "run"],
             env={**os.environ, **given, **WIDE_LIMITS, **environ},

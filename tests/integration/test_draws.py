@@ -20,7 +20,7 @@ from runtime.clock import FixedClock
 from tasks.close_draws import close_draws
 from tasks.open_draws import open_draws
 from tasks.persist import persist
-from tasks.schedule import DAYS_AHEAD, schedule_draws
+from tasks.schedule import schedule_draws
 from tests.integration.conftest import Lottery, new_id
 
 
@@ -37,7 +37,7 @@ def test_the_schedule_makes_three_draws_a_day_of_each_game_but_not_on_cancelled_
     noon = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)  # noon in Manila
     res = replace(lottery.res, clock=FixedClock(noon))
     draws.cancel_date(res, "3D", date(2026, 12, 1), "typhoon")
-    assert schedule_draws(res) == 2 * 3 * DAYS_AHEAD - 3
+    assert schedule_draws(res) == 2 * 3 * res.settings.schedule_days - 3
     assert schedule_draws(res) == 0
     with res.sessions() as session:
         assert not session.scalars(select(Draw.name).where(Draw.game == "3D", Draw.date == date(2026, 12, 1))).all()

@@ -69,7 +69,6 @@ NO_MESSAGES = [
     b"5",
     b"{}",
     b'{"body": "e30=", "headers": {}}',
-    b'{"body": "e3", "headers": {}, "properties": {"delivery_tag": "a", "delivery_info": {}}}',
     json.dumps(
         {
             "body": "a",  # no base64
@@ -84,6 +83,18 @@ NO_MESSAGES = [
     json.dumps(
         {
             "body": "e30=",
+            "headers": [1],
+            "properties": {"delivery_tag": "b", "delivery_info": {"exchange": "", "routing_key": "default"}},
+        }
+    ).encode(),
+]
+
+# Messages, but for what they say of their way.
+LOST_MESSAGES = {
+    b'{"body": "e3", "headers": {}, "properties": {"delivery_tag": "a", "delivery_info": {}}}': b"e3",
+    json.dumps(
+        {
+            "body": "e30=",
             "headers": HEADERS,
             "content-type": "application/json",
             "properties": {
@@ -92,25 +103,18 @@ NO_MESSAGES = [
                 "delivery_info": {"exchange": "", "routing_key": "default"},
             },
         }
-    ).encode(),
-    json.dumps(
-        {
-            "body": "e30=",
-            "headers": [1],
-            "properties": {"delivery_tag": "b", "delivery_info": {"exchange": "", "routing_key": "default"}},
-        }
-    ).encode(),
-]
+    ).encode(): b"{}",
+}
 
 
 def test_what_is_no_message_at_all_is_kept_as_well(ground: Ground) -> None:
     worker = ground.start()
-    for item in NO_MESSAGES:
+    for item in [*NO_MESSAGES, *LOST_MESSAGES]:
         ground.broker.lpush("default", item)
     ground.send("test.fail", "succeed")
     ground.wait_for(ground.runs)
     ground.wait_for(lambda: ground.at_broker() == 0)
-    assert {letter.body for letter in ground.rows("dead_letters")} == set(NO_MESSAGES)
+    assert {letter.body for letter in ground.rows("dead_letters")} == {*NO_MESSAGES, *LOST_MESSAGES.values()}
     assert {letter.queue for letter in ground.rows("dead_letters")} == {"default"}
     assert worker.poll() is None
 
@@ -141,4 +145,35 @@ def test_messages_that_wait_to_be_kept_survive_a_killed_worker(ground: Ground, a
     assert ground.at_broker() == 5
     ground.start(visibility_s=5)
     ground.wait_for(lambda: len(ground.rows("dead_letters")) == 5)
+    ground.wait_for(lambda: ground.at_broker() == 0)
+
+
+def test_what_a_message_says_of_its_way_back_is_not_believed(ground: Ground, away: Callable[[], Any]) -> None:
+    worker = ground.start()
+    ground.send("test.fail", "succeed")
+    ground.wait_for(ground.runs)
+    with away():
+        for number in range(3):
+            ground.push(BODY, HEADERS | {"task": f"nobody.knows.{number}"}, tag="the same", routing_key="nobody")
+        ground.wait_for(lambda: ground.broker.hlen("unacked") == 3)
+        worker.terminate()
+        worker.wait()
+        assert ground.broker.llen("default") == 3
+    ground.start()
+    ground.wait_for(lambda: len(ground.rows("dead_letters")) == 3)
+    ground.wait_for(lambda: ground.at_broker() == 0)
+
+
+def test_messages_that_wait_to_be_kept_survive_the_connection_that_they_came_by(
+    ground: Ground, away: Callable[[], Any]
+) -> None:
+    ground.start(visibility_s=5)
+    ground.send("test.fail", "succeed")
+    ground.wait_for(ground.runs)
+    with away():
+        for number in range(3):
+            ground.push(BODY, HEADERS | {"task": f"nobody.knows.{number}"})
+        ground.wait_for(lambda: ground.broker.hlen("unacked") == 3)
+        ground.broker.client_kill_filter(_type="normal", skipme=True)
+    ground.wait_for(lambda: len(ground.rows("dead_letters")) == 3)
     ground.wait_for(lambda: ground.at_broker() == 0)

@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
+from runtime.embedded_postgres import Postgres
 from runtime.process import free_port
 
 pytestmark = [
@@ -80,6 +82,12 @@ class Run:
         children = psutil.Process(self.process.pid).children()
         return next(child for child in children if any(word in part for part in child.cmdline()))
 
+    def draws(self) -> int:
+        """How many are there to sell."""
+        url = Postgres(self.var_dir / "postgres").url().replace("+psycopg", "", 1)
+        with psycopg.connect(url) as sql:
+            return len(sql.execute("SELECT FROM draws").fetchall())
+
     def answers(self) -> bool:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -114,6 +122,7 @@ def test_it_comes_up_repairs_itself_and_is_gone_after_kill_nine(run: Run) -> Non
     assert run.answers()
     assert wait_until(lambda: "shown only now" in run.said(), UP_SECONDS), "the made password is shown"
     assert (run.var_dir / "keys" / "jwt.key").stat().st_mode & 0o777 == 0o600
+    assert wait_until(run.draws, UP_SECONDS), "nothing to sell"
 
     first = run.find("granian")
     first.kill()

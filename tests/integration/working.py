@@ -53,6 +53,7 @@ class Ground:
             "DATABASE_URL": settings.database_url,
             "REDIS_URL": settings.redis_url,
             "VAR": str(settings.var_dir),
+            "SCHEDULE_DAYS": "0",
             "FAILING_FOLDER": str(self.folder),
             "FAILING_VISIBILITY_S": str(visibility_s),
         }
@@ -72,18 +73,25 @@ class Ground:
     def send(self, task: str, *arguments: Any, **options: Any) -> None:
         self._publisher.send_task(task, args=arguments, queue="default", **options)
 
-    def push(self, body: bytes, headers: Any, content_type: str | None = "application/json") -> None:
+    def push(
+        self,
+        body: bytes,
+        headers: Any,
+        content_type: str | None = "application/json",
+        *,
+        tag: str | None = None,
+        routing_key: str = "default",
+    ) -> None:
         """A message as any other program could send it."""
-        tag = str(uuid.uuid4())
         message = {
             "body": base64.b64encode(body).decode(),
             "content-encoding": "utf-8",
             "content-type": content_type,
             "headers": headers,
             "properties": {
-                "delivery_tag": tag,
+                "delivery_tag": tag or str(uuid.uuid4()),
                 "body_encoding": "base64",
-                "delivery_info": {"exchange": "", "routing_key": "default"},
+                "delivery_info": {"exchange": "", "routing_key": routing_key},
                 "priority": 0,
             },
         }
