@@ -12,6 +12,7 @@ from intake.doorbell import Doorbell, Publisher
 from intake.gate import Gate
 from intake.gate_calls import Rates
 from intake.journal import Journal
+from intake.line import Line
 from intake.rebuild import Rebuild
 from intake.replication import Replication
 from intake.scripts import read_scripts
@@ -81,7 +82,9 @@ def open_resources(
     )
     rates = Rates(settings.sales_per_s, settings.batches_per_s)
     breaker = make_breaker("gate", settings.redis_url, settings.gate_timeout_s, settings.breaker)
-    gates.append(Gate(sale_client, scripts, slot, breaker, replication, rates))
+    # A witness is what API processes have, and so are many threads; a worker's steps may be interrupted by a signal.
+    line = Line(sale_client) if witness else None
+    gates.append(Gate(sale_client, scripts, slot, breaker, replication, rates, line))
     drain_client = make_client(settings.redis_url, timeout_s=DRAIN_TIMEOUT_S, connections=connections)
     return Resources(
         settings=settings,

@@ -18,6 +18,7 @@ from api import (
     games,
     health,
     hooks,
+    lane,
     metrics,
     people,
     problems,
@@ -65,6 +66,7 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
         res.clock.now(),
         threading.Event(),
     )
+    app.wsgi_app = lane.beside(app)  # type: ignore[assignment, method-assign]
     hooks.install(app, settings)
     # Outermost: the hooks look at the scheme, too.
     app.wsgi_app = behind_proxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[assignment, method-assign]

@@ -109,12 +109,17 @@ def _with_headers(app: WSGIApplication, leaving: Event) -> WSGIApplication:
     return wrapped
 
 
-def _begin() -> None:
-    environ = request.environ
+def note_asker(environ: WSGIEnvironment) -> None:
+    """For what is logged from here on. Who asks is added once his token is verified."""
     request_id = environ[_ID]
-    # A thread's next request writes over both; who asks is added once his token is verified.
+    # A thread's next request writes over both.
     structlog.contextvars.bind_contextvars(request_id=request_id)
     set_origin(Origin(address=environ.get("REMOTE_ADDR"), request_id=request_id))
+
+
+def _begin() -> None:
+    environ = request.environ
+    note_asker(environ)
     if environ.get("PATH_INFO", "").startswith("//"):
         raise NotFound  # routing takes it for a single slash; what stands before us may take it for a host
 

@@ -52,15 +52,22 @@ def document(problem: Problem) -> dict[str, Any]:
     return {**standard, **problem.extra}
 
 
-def answer(problem: Problem) -> Response:
-    """The problem as a response, with Retry-After and WWW-Authenticate where they belong."""
-    g.problem_code = problem.code  # for the audit log
-    response = Response(json_bytes(document(problem)), status_of(problem), content_type=MEDIA_TYPE)
+def headers(problem: Problem) -> list[tuple[str, str]]:
+    """Retry-After and WWW-Authenticate where they belong."""
+    found = []
     retry_after = problem.extra.get("retry_after")
     if isinstance(retry_after, int | float):
-        response.headers["Retry-After"] = str(max(1, round(retry_after)))
-    if response.status_code == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
+        found.append(("Retry-After", str(max(1, round(retry_after)))))
+    if status_of(problem) == 401:
+        found.append(("WWW-Authenticate", "Bearer"))
+    return found
+
+
+def answer(problem: Problem) -> Response:
+    """The problem as a response."""
+    g.problem_code = problem.code  # for the audit log
+    response = Response(json_bytes(document(problem)), status_of(problem), content_type=MEDIA_TYPE)
+    response.headers.extend(headers(problem))
     return response
 
 

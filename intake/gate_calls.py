@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import redis
 from intake import keys
 from intake.client import ServerIdentity
 from intake.gate_errors import Unreconciled, translated
+from intake.line import Line
 from intake.records import Position
 from intake.replication import Replication
 from intake.scripts import Script
@@ -37,8 +38,13 @@ class GateCalls:
         breaker: Breaker,
         replication: Replication,
         rates: Rates,
+        line: Line | None = None,
     ) -> None:
+        """`line`: for a process of many threads, whose calls then share a connection; without it each takes one of the
+        client's pool."""
         self._client = client
+        self._ask: Callable[..., Any] = client.execute_command if line is None else line.ask
+        self._line = line
         self._scripts = scripts
         self._witness = witness
         self._breaker = breaker
@@ -57,6 +63,8 @@ class GateCalls:
     def close_connections(self) -> None:
         """Gives all connections back."""
         self._breaker.stop()
+        if self._line is not None:
+            self._line.close()
         self._client.close()
         self._client.connection_pool.disconnect()
 
@@ -80,7 +88,7 @@ class GateCalls:
         with self._guarded():
             if len(calls) == 1 and not self._replication.replicas:
                 ((script, names, arguments),) = calls
-                answers = [self._client.evalsha(self._scripts[script].sha, len(names), *names, *arguments)]
+                answers = [self._ask("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments)]
             else:
                 pipe: Any = self._client.pipeline(transaction=False)
                 for script, names, arguments in calls:
