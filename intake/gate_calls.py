@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
@@ -43,7 +43,6 @@ class GateCalls:
         """`line`: for a process of many threads, whose calls then share a connection; without it each takes one of the
         client's pool."""
         self._client = client
-        self._ask: Callable[..., Any] = client.execute_command if line is None else line.ask
         self._line = line
         self._scripts = scripts
         self._witness = witness
@@ -85,21 +84,27 @@ class GateCalls:
 
     def _run(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Any]]]) -> list[list[Any]]:
         """Runs scripts in one round trip; answers are lists whose first item is the outcome."""
+        commands = [
+            ("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments) for script, names, arguments in calls
+        ]
         with self._guarded():
-            if len(calls) == 1 and not self._replication.replicas:
-                ((script, names, arguments),) = calls
-                answers = [self._ask("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments)]
+            if self._line is not None and not self._replication.replicas:
+                answers = self._line.ask(*commands)
             else:
-                pipe: Any = self._client.pipeline(transaction=False)
-                for script, names, arguments in calls:
-                    pipe.execute_command("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments)
-                self._replication.ask(pipe)
-                answers = self._replication.confirm(pipe.execute())
+                answers = self._ask(commands)
             for answer in answers:
                 if answer[0] == b"fenced":
                     why = answer[1].decode(errors="replace")
                     raise Unreconciled(why, damaged=why != "generation")
         return answers
+
+    def _ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Over a connection of one's own."""
+        pipe: Any = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        self._replication.ask(pipe)
+        return self._replication.confirm(pipe.execute())
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ Before he hands them out he sends what was asked meanwhile, and one of those rea
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import hiredis
@@ -16,22 +17,25 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+Commands = Sequence[Sequence[str | bytes | int]]
+
 
 class _Asked:
-    """A command on its way. Its thread waits at `over`, until there is an answer, or a trip that it has to read."""
+    """Commands on their way. Their thread waits at `over`, until there are answers, or a trip that it has to read."""
 
-    __slots__ = ("answer", "command", "over", "trip")
+    __slots__ = ("answers", "count", "over", "packed", "trip")
 
-    def __init__(self, command: bytes) -> None:
-        self.command = command
-        self.answer: Any = None
+    def __init__(self, commands: Commands) -> None:
+        self.packed = b"".join([hiredis.pack_command(words) for words in commands])  # type: ignore[arg-type]  # any length
+        self.count = len(commands)
+        self.answers: list[Any] | Exception = []
         self.trip: _Trip | None = None
         self.over = threading.Lock()
         self.over.acquire()
 
 
 class _Trip:
-    """Commands that were sent together. `problem`: why sending them failed; `answered`: how many are."""
+    """What was sent together. `problem`: why sending it failed; `answered`: how many of those who ask are."""
 
     __slots__ = ("answered", "asked", "problem")
 
@@ -54,13 +58,13 @@ class Line:
         self._waiting: list[_Asked] = []
         self._busy = False
 
-    def ask(self, *words: str | bytes | int) -> Any:
-        """The server's answer to one command. Raises what the client library raises.
+    def ask(self, *commands: Sequence[str | bytes | int]) -> list[Any]:
+        """The server's answers to commands, in order. Raises what the client library raises.
 
         A connection that breaks is made anew once, and what it had not answered is asked again: only for commands that
-        may be carried out twice. After an error nobody knows whether it was carried out.
+        may be carried out twice. After an error nobody knows which were carried out.
         """
-        mine = _Asked(hiredis.pack_command(words))  # type: ignore[arg-type]  # its stub means any length
+        mine = _Asked(commands)
         with self._lock:
             self._waiting.append(mine)
             nobody_reads, self._busy = not self._busy, True
@@ -70,9 +74,12 @@ class Line:
             mine.over.acquire()
         if mine.trip is not None:
             self._arrive(mine.trip)
-        if isinstance(mine.answer, Exception):
-            raise mine.answer
-        return mine.answer
+        if isinstance(mine.answers, Exception):
+            raise mine.answers
+        for answer in mine.answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return mine.answers
 
     def close(self) -> None:
         """Gives the connection back; whoever asks after that opens another."""
@@ -105,7 +112,7 @@ class Line:
                 asked.over.release()
 
     def _read(self, trip: _Trip) -> None:
-        """Afterwards every command of the trip has its answer, or the error that stands for one."""
+        """Afterwards all who ask have their answers, or the error that stands for them."""
         try:
             try:
                 self._receive(trip)
@@ -120,19 +127,22 @@ class Line:
                     trip.asked += self._waiting
                     self._waiting = []
             for asked in trip.asked[trip.answered :]:
-                asked.answer = problem
+                asked.answers = problem
 
     def _send(self, trip: _Trip) -> None:
         trip.problem = None
-        commands = [asked.command for asked in trip.asked[trip.answered :]]
-        self._connection.send_packed_command([b"".join(commands)], check_health=False)
+        packed = [asked.packed for asked in trip.asked[trip.answered :]]
+        self._connection.send_packed_command([b"".join(packed)], check_health=False)
 
     def _receive(self, trip: _Trip) -> None:
         if trip.problem is not None:
             raise trip.problem
         for asked in trip.asked[trip.answered :]:
-            try:
-                asked.answer = self._connection.read_response(disable_decoding=True)
-            except ResponseError as problem:  # the answer to this command alone
-                asked.answer = problem
+            asked.answers = [self._answer() for _ in range(asked.count)]
             trip.answered += 1
+
+    def _answer(self) -> Any:
+        try:
+            return self._connection.read_response(disable_decoding=True)
+        except ResponseError as problem:  # the answer to this command alone
+            return problem

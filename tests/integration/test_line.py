@@ -45,11 +45,17 @@ def side_by_side(work: Callable[[int], Any], times: int = THREADS) -> list[Any]:
 
 
 def echo(line: Line, number: int) -> bool:
-    return bool(line.ask("ECHO", f"word {number}") == f"word {number}".encode())
+    return line.ask(("ECHO", f"word {number}")) == [f"word {number}".encode()]
 
 
 def test_everybody_gets_his_own_answer(line: Line) -> None:
     assert all(side_by_side(lambda n: echo(line, n), times=5_000))
+
+
+def test_several_commands_are_answered_in_order(line: Line) -> None:
+    words = [f"word {number}" for number in range(500)]
+    found = side_by_side(lambda n: line.ask(*(("ECHO", f"{n} {word}") for word in words)))
+    assert found == [[f"{n} {word}".encode() for word in words] for n in range(THREADS)]
 
 
 def test_what_is_asked_at_once_shares_a_connection(line: Line, server: Any) -> None:
@@ -62,7 +68,7 @@ def test_an_error_is_the_answer_to_its_own_command_alone(line: Line) -> None:
         if number % 2:
             return echo(line, number)
         with pytest.raises(ResponseError, match="unknown command"):
-            line.ask("NO-SUCH-COMMAND")
+            line.ask(("ECHO", "a"), ("NO-SUCH-COMMAND",), ("ECHO", "b"))
         return True
 
     assert all(side_by_side(ask, times=500))
@@ -133,6 +139,6 @@ def test_another_server_than_the_expected_is_asked_nothing(own_valkey: Valkey, s
 
     line = Line(make_client(own_valkey.url(), timeout_s=TIMEOUT_S, connections=1, verify=verify))
     with pytest.raises(ServerChanged):
-        line.ask("SET", "key", "value")
+        line.ask(("SET", "key", "value"))
     assert not server.exists("key")
     line.close()
