@@ -27,7 +27,10 @@ from models.gate_state import gate_state
 from rules.draws import LIVE
 from runtime.metrics import note_dead_letter
 
-SHIFT_S = 3.0  # far above a batch, and a worker that is to end waits no longer for it
+SHIFT_S = 1.0  # above a batch; a worker that is to end waits no longer for it, nor another draw in a rush
+# While tickets come fast a batch is let grow: what a batch costs beside its tickets is most of a small one.
+FAST = 20  # tickets in a batch
+PAUSE_S = 0.1
 
 _log = structlog.get_logger()
 
@@ -38,24 +41,28 @@ def persist(res: Resources, name: str) -> int:
     Raises DrainStopped (nothing of that batch is stored), Unreconciled, and the database's errors.
     """
     stored = 0
+    last_look = False  # only then the bell goes: while the drain goes on, nobody needs to ring
     ends = time.monotonic() + SHIFT_S
     while True:
         if time.monotonic() > ends:
             res.doorbell.ring("tickets.persist", name)  # under a steady rush this would never end; others wait, too
             return stored
         try:
-            count = _persist_batch(res, name)
+            count = _persist_batch(res, name, unring=last_look)
         except DrainStopped as problem:
             _stop(res, name, problem)
             raise
         if count is None:
             return stored  # another worker holds the position, and looks once more after its last commit
         stored += count
-        if count == 0 and not _has_more(res, name):
+        if count == 0 and last_look and not _has_more(res, name):
             return stored
+        last_look = count == 0
+        if FAST <= count < res.settings.persist_batch_max:
+            time.sleep(PAUSE_S)
 
 
-def _persist_batch(res: Resources, name: str) -> int | None:
+def _persist_batch(res: Resources, name: str, *, unring: bool) -> int | None:
     """Stores one batch; None if the position is held elsewhere or the draw takes no records."""
     closed = False
     with res.sessions.begin() as session:
@@ -70,8 +77,8 @@ def _persist_batch(res: Resources, name: str) -> int | None:
             return None
         if gate_state(session).generation != res.journal.generation:
             raise Unreconciled("another generation has been reconciled")
-        # The bell goes before the journal is read: what is written after the read rings it again.
-        res.doorbell.unring(name)
+        if unring:  # before the journal is read: what is written after the read rings again
+            res.doorbell.unring(name)
         batch = res.journal.read_after(name, position, res.settings.persist_batch_max)
         if not batch:
             return 0

@@ -58,13 +58,11 @@ def sweep_journals(res: Resources) -> int:
 
 
 def _drain_all(res: Resources, behind: Mapping[str, Position]) -> int:
-    unrung = _unrung(res, behind)
     stored: dict[str, int] = {}
     try:
-        return each(behind, lambda name: _drain(res, name), stored)
+        return each(_unrung(res, behind), lambda name: _drain(res, name), stored)
     finally:
-        counts = [stored.get(name, 0) for name in unrung]
-        found("sweep.journals", journals=sum(map(bool, counts)), records=sum(counts))
+        found("sweep.journals", journals=sum(map(bool, stored.values())), records=sum(stored.values()))
 
 
 def _unrung(res: Resources, behind: Mapping[str, Position]) -> list[str]:
