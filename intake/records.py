@@ -11,6 +11,7 @@ z|made ms|last serial|tickets|stake|voids|voided stake|why    the close marker, 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from rules.tickets import Line
@@ -129,13 +130,15 @@ def lines_text(lines: tuple[Line, ...]) -> str:
 
 
 def _lines(text: str) -> tuple[Line, ...]:
-    found = []
-    for part in text.split(","):
-        match = _LINE.fullmatch(part)
-        if match is None:
-            raise BadRecord(f"no line: {part[:40]!r}")
-        found.append(Line(_PLAYS[match[1]], match[2], int(match[3])))
-    return tuple(found)
+    return tuple([_line(part) for part in text.split(",")])
+
+
+@lru_cache(maxsize=16_384)  # stakes are round, and numbers few
+def _line(text: str) -> Line:
+    match = _LINE.fullmatch(text)
+    if match is None:
+        raise BadRecord(f"no line: {text[:40]!r}")
+    return Line(_PLAYS[match[1]], match[2], int(match[3]))
 
 
 def decode(raw: bytes) -> Record:

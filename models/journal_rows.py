@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date as Date
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ def insert_tickets(session: Session, draw_id: int, day: Date, rows: Sequence[Seq
         """
     )
     names = ("serials", "ids", "agents", "ms", "stakes", "available")
-    values = {"day": day, "draw": draw_id} | {n: list(c) for n, c in zip(names, columns, strict=True)}
+    values = {"day": day, "draw": draw_id} | {n: _array(c) for n, c in zip(names, columns, strict=True)}
     return set(session.scalars(statement, values))
 
 
@@ -56,8 +56,16 @@ def insert_lines(session: Session, draw_id: int, day: Date, rows: Sequence[Seque
     )
     names = ("serials", "line_nos", "plays", "numbers", "stakes")
     session.execute(
-        statement, {"day": day, "draw": draw_id} | {n: list(c) for n, c in zip(names, columns, strict=True)}
+        statement, {"day": day, "draw": draw_id} | {n: _array(c) for n, c in zip(names, columns, strict=True)}
     )
+
+
+def _array(values: Iterable[int | str]) -> str:
+    """PostgreSQL's text for an array of numbers, or of words that need no quotes, as those of a record are.
+
+    The driver looks at each element by itself, which took a fifth of a drain's time.
+    """
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def insert_void(session: Session, draw_id: int, row: dict[str, Any]) -> bool:

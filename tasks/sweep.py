@@ -32,14 +32,15 @@ from tasks.each import each
 from tasks.found import AT_WORK, found
 from tasks.persist import persist
 
-# Whoever is rung for comes in a fraction of this, unless the ring was lost or nobody hears it.
+# Whoever is rung for comes in a fraction of this, unless the ring was lost or nobody hears it. Until then the sweep
+# would only be in his way.
 RUNG_LATELY_MS = 500
 
 _log = structlog.get_logger()
 
 
 def sweep_journals(res: Resources) -> int:
-    """Drains journals that grew without anybody coming, and watches the server's memory; returns records stored."""
+    """Drains journals that nobody came for, and watches the server's memory; returns records stored."""
     _watch_memory(res)
     with res.sessions() as session:
         live = select(Draw.name, PositionRow.serial, PositionRow.sub, Draw.stopped)
