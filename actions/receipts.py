@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from intake.gate import Held
-from rules.tickets import Line, Ticket, qr_text, stake, ticket_code, ticket_number
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from rules.tickets import Line, Ticket, instant, qr_text, stake, ticket_code, ticket_number
 
 
 def hyphenated(ticket_id: str) -> str:
     """The canonical text of a uuid given as 32 hex digits."""
     h = ticket_id
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
-
-
-def instant(ms: int) -> str:
-    """RFC 3339 with milliseconds, as it stands in the ticket's leaf."""
-    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def ticket_of(draw: str, held: Held) -> Ticket:

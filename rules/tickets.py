@@ -60,6 +60,7 @@ def stake(lines: Iterable[Line]) -> int:
 # -- The number: for people; it can be guessed and gives no right ------------------------------------------
 
 
+@lru_cache(maxsize=64)  # a receipt asks twice
 def ticket_number(draw: str, serial: int) -> str:
     """The ticket's number, such as 303EMB8-0000H-B: game and draw, serial, check character.
 
@@ -118,6 +119,12 @@ def _draw_prefix(draw: str) -> str:
 # -- The canonical line: what the Merkle tree and the code are made of; docs/proofs.md describes it ---------
 
 
+@lru_cache(maxsize=1024)  # several tickets of a rush share one, and a receipt asks twice
+def instant(ms: int) -> str:
+    """RFC 3339 with milliseconds, in UTC."""
+    return f"{(_EPOCH + timedelta(milliseconds=ms)).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
 def leaf_text(ticket: Ticket, voided: bool, annulled: bool = False) -> str:
     """The ticket's leaf in its draw's tree: `number|id|agent|accepted_at|lines|stake|accepted` (`voided`, `annulled`).
 
@@ -125,14 +132,13 @@ def leaf_text(ticket: Ticket, voided: bool, annulled: bool = False) -> str:
     it. ValueError: as `ticket_number`.
     """
     game = ticket.draw.partition("-")[0]
-    accepted_at = (_EPOCH + timedelta(milliseconds=ticket.accepted_ms)).replace(tzinfo=None)
     lines = ",".join(f"{game} {play} {number} {centavos}" for play, number, centavos in ticket.lines)
     return "|".join(
         (
             ticket_number(ticket.draw, ticket.serial),
             ticket.id,
             str(ticket.agent_id),
-            f"{accepted_at.isoformat(timespec='milliseconds')}Z",
+            instant(ticket.accepted_ms),
             lines,
             str(stake(ticket.lines)),
             "voided" if voided else "annulled" if annulled else "accepted",
