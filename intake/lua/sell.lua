@@ -11,7 +11,7 @@ local SECOND_US = 1000000
 local BATCH_S = 60              -- longer than any batch is on its way
 
 local draw = load(KEYS[1], {'serial', 'sub', 'cutoff_ms', 'opens_ms', 'latch', 'stopped', 'last_ms',
-  'limit_straight', 'limit_rambolito', 'limit_payout', 'numbered',
+  'limit_straight', 'limit_rambolito', 'limit_payout', 'numbered', 'tickets', 'stake',
   'pay_straight', 'pay_rambolito', 'pay_rambolito_pair', 'pay_rambolito_distinct'})
 local fence = fenced(ARGV[1], draw, ARGV[2], ARGV[3])
 if fence then return {'fenced', fence} end
@@ -62,10 +62,14 @@ if not decided then
     return {'slow', wait_ms}
   end
 end
-local function count()
-  if not next_us then return end
-  call('HSET', KEYS[5], pace, text(next_us))
-  if batch then call('SET', KEYS[9], '0', 'EX', BATCH_S) end
+-- With the fields of the wallet that change besides.
+local function count(...)
+  local fields = {...}
+  if next_us then
+    fields[#fields + 1], fields[#fields + 2] = pace, text(next_us)
+    if batch then call('SET', KEYS[9], '0', 'EX', BATCH_S) end
+  end
+  if #fields > 0 then call('HSET', KEYS[5], unpack(fields)) end
 end
 local function refuse(...)
   count()
@@ -126,16 +130,17 @@ if call('HGET', 'gate', 'full') == '1' then return refuse('full') end
 
 local serial = tonumber(draw.serial) + 1
 local record = table.concat({'t', agent, id, text(now), text(available - stake), lines}, '|')
+-- One write a key: each is a command more in the server's file.
+local staked = {}
+for i, bet in ipairs(bets) do staked[2 * i - 1], staked[2 * i] = bet.field, text(exposure[bet.field]) end
 local ring
 local failed = commit(function()
   append(KEYS[2], serial, 0, record)
-  count()
+  count('available', text(available - stake))
   call('HSET', KEYS[3], id, text(serial))
-  for _, bet in ipairs(bets) do call('HINCRBY', KEYS[4], bet.field, bet.amount) end
-  call('HINCRBY', KEYS[5], 'available', -stake)
-  call('HSET', KEYS[1], 'serial', text(serial), 'sub', '0', 'last_ms', text(now))
-  call('HINCRBY', KEYS[1], 'tickets', 1)
-  call('HINCRBY', KEYS[1], 'stake', stake)
+  call('HSET', KEYS[4], unpack(staked))
+  call('HSET', KEYS[1], 'serial', text(serial), 'sub', '0', 'last_ms', text(now),
+    'tickets', text(tonumber(draw.tickets) + 1), 'stake', text(tonumber(draw.stake) + stake))
   ring = call('SET', KEYS[6], '1', 'NX', 'EX', 2)
 end)
 if failed then return failed end
