@@ -90,6 +90,14 @@ class Caller:
         return int(self.user["id"])
 
 
+def patiently(ask: Callable[[], TestResponse]) -> TestResponse:
+    """As callers do: a 503 is asked again. While a test is prepared the machine may be too busy for its deadlines."""
+    deadline = time.monotonic() + ADOPTION_WAIT_S
+    while (answer := ask()).status_code == 503 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return answer
+
+
 @pytest.fixture
 def nobody(app: Flask) -> Caller:
     return Caller(app)
@@ -100,7 +108,7 @@ def login(app: Flask, nobody: Caller) -> Callable[..., Caller]:
     """Logs somebody in."""
 
     def log_in(username: str, password: str = PASSWORD) -> Caller:
-        answer = nobody("POST /v1/auth/login", {"username": username, "password": password})
+        answer = patiently(lambda: nobody("POST /v1/auth/login", {"username": username, "password": password}))
         assert answer.status_code == 200, answer.text
         return Caller(app, answer.json["access_token"], answer.json["user"])
 
@@ -118,7 +126,7 @@ def hire(login: Callable[..., Caller]) -> Callable[..., Caller]:
 
     def make(maker: Caller, username: str, role: str, **more: Any) -> Caller:
         body = {"username": username, "password": PASSWORD, "role": role, **more}
-        answer = maker("POST /v1/users", body)
+        answer = patiently(lambda: maker("POST /v1/users", body))
         assert answer.status_code == 201, answer.text
         return login(username)
 
