@@ -12,6 +12,7 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+import structlog
 from flask import Flask
 
 from actions import sell
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PATH = "/v1/tickets"
+
 _LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+_log = structlog.get_logger()
 
 
 def beside(app: Flask) -> WSGIApplication:
@@ -55,6 +59,7 @@ def beside(app: Flask) -> WSGIApplication:
             status, body = status_of(problem), json_bytes(problems.document(problem))
             headers = [("Content-Type", problems.MEDIA_TYPE), *problems.headers(problem)]
         except Exception:
+            _log.error("lane_failed", exc_info=True)
             return framework(environ, start_response)
         headers += [("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
         start_response(_LINES[status], headers)
@@ -66,10 +71,10 @@ def beside(app: Flask) -> WSGIApplication:
 def _read(here: Served, environ: WSGIEnvironment) -> tuple[str, Sale] | None:
     """(draw's name, sale); None: it is not plainly in order. What was read of the body can be read again."""
     size = environ.get("CONTENT_LENGTH", "")
-    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if media_type != MEDIA_TYPE or not size.isdecimal() or int(size) > BODY_BYTES_MAX:
+    if not size.isdecimal() or len(size) > len(str(BODY_BYTES_MAX)) or int(size) > BODY_BYTES_MAX:
         return None
-    if "HTTP_ORIGIN" in environ:  # the framework knows what a page of another origin may read
+    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if media_type != MEDIA_TYPE or "HTTP_ORIGIN" in environ:  # what a page of another origin may read is not known here
         return None
     try:
         actor = here.tokens.cached_actor(environ.get("HTTP_AUTHORIZATION"))
@@ -78,5 +83,5 @@ def _read(here: Served, environ: WSGIEnvironment) -> tuple[str, Sale] | None:
         raw = environ["wsgi.input"].read(int(size))
         environ["wsgi.input"] = BytesIO(raw)
         return read_sale(raw, actor.id, actor.session)
-    except Problem:
+    except Exception:  # the framework meets it again, and knows what to say
         return None

@@ -81,9 +81,9 @@ class Gate(GateOfAgents):
     def _sold(self, game: str, sale: Sale, answer: list[Any]) -> Held | errors.Problem | DrawUnknown:
         outcome = answer[0]
         if outcome == b"sold":
-            return Held(int(answer[1]), "", _ticket(answer[2]), ring=answer[3] == b"1")
+            return _checked(sale, Held(int(answer[1]), "", _ticket(answer[2]), ring=answer[3] == b"1"))
         if outcome == b"again":
-            return _held(answer[1], answer[2])._replace(replayed=True)
+            return _checked(sale, _held(answer[1], answer[2])._replace(replayed=True))
         if outcome == b"credit":
             return errors.InsufficientCredit(available=int(answer[1]))
         if outcome == b"slow":
@@ -260,6 +260,13 @@ def _ticket(raw: bytes) -> TicketRecord:
     record = decode(raw)
     assert isinstance(record, TicketRecord)
     return record
+
+
+def _checked(sale: Sale, held: Held) -> Held:
+    """Nobody may get another's receipt, whatever went wrong on the way to the gate and back."""
+    if (held.record.id, held.record.agent_id) != (sale.id, sale.agent_id):
+        raise RuntimeError(f"the gate's answer to {sale.id} is ticket {held.record.id}")
+    return held
 
 
 def _held(known: bytes, record: bytes) -> Held:

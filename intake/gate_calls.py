@@ -40,8 +40,8 @@ class GateCalls:
         rates: Rates,
         line: Line | None = None,
     ) -> None:
-        """`line`: for a process of many threads, whose calls then share a connection; without it each takes one of the
-        client's pool."""
+        """`line`: for a process of many threads, whose single calls then share a connection; without it, and for
+        several at once, each takes one of the client's pool."""
         self._client = client
         self._line = line
         self._scripts = scripts
@@ -88,8 +88,8 @@ class GateCalls:
             ("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments) for script, names, arguments in calls
         ]
         with self._guarded():
-            if self._line is not None and not self._replication.replicas:
-                answers = self._line.ask(*commands)
+            if self._line is not None and len(commands) == 1 and not self._replication.replicas:
+                answers = [self._line.ask(*commands[0])]
             else:
                 answers = self._ask(commands)
             for answer in answers:

@@ -7,48 +7,52 @@ Before he hands them out he sends what was asked meanwhile, and one of those rea
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import hiredis
 import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-
-Commands = Sequence[Sequence[str | bytes | int]]
 
 
 class _Asked:
-    """Commands on their way. Their thread waits at `over`, until there are answers, or a trip that it has to read."""
+    """A command on its way. Its thread waits at `over`, until there is an answer, or a trip that it has to read."""
 
-    __slots__ = ("answers", "count", "over", "packed", "trip")
+    __slots__ = ("answer", "over", "packed", "trip")
 
-    def __init__(self, commands: Commands) -> None:
-        self.packed = b"".join([hiredis.pack_command(words) for words in commands])  # type: ignore[arg-type]  # any length
-        self.count = len(commands)
-        self.answers: list[Any] | Exception = []
+    def __init__(self, words: tuple[str | bytes | int, ...]) -> None:
+        self.packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub means any length
+        self.answer: Any = RedisConnectionError("nobody has read the answer")
         self.trip: _Trip | None = None
         self.over = threading.Lock()
         self.over.acquire()
 
 
 class _Trip:
-    """What was sent together. `problem`: why sending it failed; `answered`: how many of those who ask are."""
+    """Commands that go together. `answered`: how many have an answer; `told`: how many of their threads know it."""
 
-    __slots__ = ("answered", "asked", "problem")
+    __slots__ = ("answered", "asked", "sent", "told")
 
     def __init__(self, asked: list[_Asked]) -> None:
         self.asked = asked
-        self.answered = 0
-        self.problem: Exception | None = None
+        self.sent = False
+        self.answered = self.told = 0
+
+    def tell(self, count: int) -> None:
+        """Lets the first `count` go on."""
+        for asked in self.asked[self.told : count]:
+            self.told += 1
+            asked.over.release()
 
 
 class Line:
     """Asks over one connection, made like those of the client's pool. Safe to use from several threads.
 
-    Not for threads that a signal may interrupt: the others would wait for him for ever.
+    Only for short calls: whoever asks next waits for them. Not for threads that a signal may interrupt: the others
+    would wait for him.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -58,91 +62,97 @@ class Line:
         self._waiting: list[_Asked] = []
         self._busy = False
 
-    def ask(self, *commands: Sequence[str | bytes | int]) -> list[Any]:
-        """The server's answers to commands, in order. Raises what the client library raises.
+    def ask(self, *words: str | bytes | int) -> Any:
+        """The server's answer to one command. Raises what the client library raises.
 
         A connection that breaks is made anew once, and what it had not answered is asked again: only for commands that
-        may be carried out twice. After an error nobody knows which were carried out.
+        may be carried out twice. After an error nobody knows whether it was carried out.
         """
-        mine = _Asked(commands)
+        mine = _Asked(words)
         with self._lock:
             self._waiting.append(mine)
-            nobody_reads, self._busy = not self._busy, True
-        if nobody_reads:
-            mine.trip = self._depart()
-        else:
+            if not self._busy:
+                mine.trip, self._busy = self._gather(), True
+        if mine.trip is None:
             mine.over.acquire()
         if mine.trip is not None:
-            self._arrive(mine.trip)
-        if isinstance(mine.answers, Exception):
-            raise mine.answers
-        for answer in mine.answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return mine.answers
+            self._travel(mine.trip)
+        if isinstance(mine.answer, Exception):
+            raise copy.copy(mine.answer)  # others raise theirs at the same time
+        return mine.answer
 
     def close(self) -> None:
         """Gives the connection back; whoever asks after that opens another."""
         self._connection.disconnect()
 
-    def _depart(self) -> _Trip | None:
-        """Sends all that waits; None: nothing does, and whoever asks next begins anew."""
-        with self._lock:
-            if not self._waiting:
-                self._busy = False
-                return None
-            trip, self._waiting = _Trip(self._waiting), []
-        try:
-            self._send(trip)
-        except Exception as problem:  # whatever the library raises: who reads the trip sees to it
-            trip.problem = problem
+    def _gather(self) -> _Trip:
+        """All that waits; the lock is held."""
+        trip, self._waiting = _Trip(self._waiting), []
         return trip
 
-    def _arrive(self, trip: _Trip) -> None:
-        """Reads a trip's answers, sends the next one, hands the answers out."""
+    def _travel(self, trip: _Trip) -> None:
+        """Gets the answers of a trip, and hands them out; afterwards each of its commands has one, or an error."""
+        connected = False
         try:
-            self._read(trip)
+            self._fetch(trip)
+            connected = True
+        except BaseException as problem:
+            self._drop()  # what may still come is no answer to those who ask next
+            if not isinstance(problem, Exception):
+                raise
+            for asked in trip.asked[trip.answered :]:
+                asked.answer = problem
         finally:
-            following = self._depart()
+            self._hand_on(trip, connected)
+
+    def _fetch(self, trip: _Trip) -> None:
+        try:
+            if not trip.sent:
+                self._send(trip)
+            self._receive(trip)
+        except RedisConnectionError:
+            self._drop()
+            trip.tell(trip.answered)  # they need not wait for another connection
+            self._send(trip)
+            self._receive(trip)
+
+    def _hand_on(self, trip: _Trip, connected: bool) -> None:
+        """Sends what was asked meanwhile, if there is a connection; making one is for those who need it."""
+        with self._lock:
+            following = self._gather() if self._waiting else None
+            self._busy = following is not None
+        try:
+            if following is not None and connected:
+                self._send_ahead(following)
+        finally:
             if following is not None:
                 reader = following.asked[0]
-                reader.trip = following
+                reader.trip, following.told = following, 1
                 reader.over.release()
-            for asked in trip.asked:
-                asked.over.release()
+            trip.tell(len(trip.asked))
 
-    def _read(self, trip: _Trip) -> None:
-        """Afterwards all who ask have their answers, or the error that stands for them."""
+    def _send_ahead(self, trip: _Trip) -> None:
         try:
-            try:
-                self._receive(trip)
-            except RedisConnectionError:
-                self._connection.disconnect()
-                self._send(trip)
-                self._receive(trip)
-        except Exception as problem:
-            self._connection.disconnect()  # what may still come is no answer to those who ask next
-            if isinstance(problem, RedisTimeoutError):
-                with self._lock:  # those behind them would wait once more as long
-                    trip.asked += self._waiting
-                    self._waiting = []
-            for asked in trip.asked[trip.answered :]:
-                asked.answers = problem
+            self._send(trip)
+        except BaseException as problem:
+            self._drop()
+            trip.sent = False  # whoever reads it sends it again
+            if not isinstance(problem, Exception):
+                raise
 
     def _send(self, trip: _Trip) -> None:
-        trip.problem = None
         packed = [asked.packed for asked in trip.asked[trip.answered :]]
+        trip.sent = True
         self._connection.send_packed_command([b"".join(packed)], check_health=False)
 
     def _receive(self, trip: _Trip) -> None:
-        if trip.problem is not None:
-            raise trip.problem
         for asked in trip.asked[trip.answered :]:
-            asked.answers = [self._answer() for _ in range(asked.count)]
+            try:
+                asked.answer = self._connection.read_response(disable_decoding=True)
+            except ResponseError as problem:  # the answer to this command alone
+                asked.answer = problem
             trip.answered += 1
 
-    def _answer(self) -> Any:
-        try:
-            return self._connection.read_response(disable_decoding=True)
-        except ResponseError as problem:  # the answer to this command alone
-            return problem
+    def _drop(self) -> None:
+        with suppress(Exception):
+            self._connection.disconnect()

@@ -35,12 +35,14 @@ PAUSE_S = 0.1
 _log = structlog.get_logger()
 
 
-def persist(res: Resources, name: str) -> int:
+def persist(res: Resources, name: str, *, pause_s: float = PAUSE_S) -> int:
     """Drains the draw's journal until it is empty, held by another worker, or SHIFT_S are over; gives what it stored.
 
-    Raises DrainStopped (nothing of that batch is stored), Unreconciled, and the database's errors.
+    `pause_s`: how long a batch may grow while tickets come fast. Raises DrainStopped (nothing of that batch is stored),
+    Unreconciled, and the database's errors.
     """
     stored = 0
+    fast = False
     last_look = False  # only then the bell goes: while the drain goes on, nobody needs to ring
     ends = time.monotonic() + SHIFT_S
     while True:
@@ -48,7 +50,7 @@ def persist(res: Resources, name: str) -> int:
             res.doorbell.ring("tickets.persist", name)  # under a steady rush this would never end; others wait, too
             return stored
         try:
-            count = _persist_batch(res, name, unring=last_look)
+            count = _persist_batch(res, name, unring=last_look, pause_s=pause_s if fast else 0)
         except DrainStopped as problem:
             _stop(res, name, problem)
             raise
@@ -58,11 +60,10 @@ def persist(res: Resources, name: str) -> int:
         if count == 0 and last_look and not _has_more(res, name):
             return stored
         last_look = count == 0
-        if FAST <= count < res.settings.persist_batch_max:
-            time.sleep(PAUSE_S)
+        fast = FAST <= count < res.settings.persist_batch_max
 
 
-def _persist_batch(res: Resources, name: str, *, unring: bool) -> int | None:
+def _persist_batch(res: Resources, name: str, *, unring: bool, pause_s: float) -> int | None:
     """Stores one batch; None if the position is held elsewhere or the draw takes no records."""
     closed = False
     with res.sessions.begin() as session:
@@ -77,6 +78,7 @@ def _persist_batch(res: Resources, name: str, *, unring: bool) -> int | None:
             return None
         if gate_state(session).generation != res.journal.generation:
             raise Unreconciled("another generation has been reconciled")
+        time.sleep(pause_s)  # within the lock: whoever else is rung for sees that somebody is at it, and goes
         if unring:  # before the journal is read: what is written after the read rings again
             res.doorbell.unring(name)
         batch = res.journal.read_after(name, position, res.settings.persist_batch_max)

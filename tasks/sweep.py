@@ -70,9 +70,11 @@ def _unrung(res: Resources, behind: Mapping[str, Position]) -> list[str]:
     """Those that have waited for a while: for the others somebody was rung for just now, and is on his way."""
     if not behind:
         return []
-    rung_ms = res.rebuild.now_ms() - RUNG_LATELY_MS
+    now_ms = res.rebuild.now_ms()
     oldest = {name: res.journal.read_after(name, position, 1) for name, position in behind.items()}
-    return [name for name, records in oldest.items() if records and _made_ms(records[0][1]) < rung_ms]
+    ages = {name: now_ms - _made_ms(records[0][1]) for name, records in oldest.items() if records}
+    # Made later than now: the server's clock was set back, and says nothing.
+    return [name for name, age in ages.items() if not 0 <= age < RUNG_LATELY_MS]
 
 
 def _made_ms(raw: bytes) -> int:
@@ -87,7 +89,7 @@ def _made_ms(raw: bytes) -> int:
 def _drain(res: Resources, name: str) -> int:
     """What goes wrong is kept as the draw's own: it holds back neither the sweep nor the other draws."""
     try:
-        run = partial(persist, res, name)
+        run = partial(persist, res, name, pause_s=0)
         return attempt(res.sessions, PERSIST, [name], QUEUES[PERSIST], run, passes=(Unreconciled,))
     except HeldBack:
         return 0

@@ -89,6 +89,18 @@ def test_a_journal_whose_ring_was_lost_is_stored(lottery: Lottery, monkeypatch: 
     assert swept(sweep, run) == {}
 
 
+def test_a_record_that_seems_to_be_made_later_than_now_is_stored(
+    lottery: Lottery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = lottery.draw()
+    lottery.sell(draw, lottery.rich_agent())
+    monkeypatch.setattr(tasks.sweep, "RUNG_LATELY_MS", 60_000)
+    assert sweep_journals(lottery.res) == 0
+    real = lottery.res.rebuild.now_ms
+    monkeypatch.setattr(lottery.res.rebuild, "now_ms", lambda: real() - 600_000)
+    assert sweep_journals(lottery.res) == 2, "the server's clock was set back"
+
+
 def test_outbox_rows_that_nobody_pushed_reach_the_gate(lottery: Lottery) -> None:
     sweep, run = "sweep.wallets", lambda: sweep_wallets(lottery.res)
     agent = lottery.person()
