@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
@@ -22,6 +22,7 @@ from rules.errors import IntakeUnavailable
 from tasks.persist import persist
 from tests.conftest import Database
 from tests.integration.conftest import Lottery, new_id
+from tests.integration.dying import Deaths, Died
 
 
 def rows(lottery: Lottery, model: type) -> list:  # type: ignore[type-arg]
@@ -144,6 +145,23 @@ def test_bytes_that_are_no_record_become_a_dead_letter(lottery: Lottery) -> None
     persist(lottery.res, draw)
     assert [(d.serial, d.body) for d in rows(lottery, DeadLetter)] == [(2, b"t|\xff\xfe")]
     assert [t.serial for t in rows(lottery, Ticket)] == [1, 3]
+
+
+def test_dying_anywhere_leaves_a_refused_record_unread_or_kept(lottery: Lottery) -> None:
+    agent, draw = lottery.person(pesos=100), lottery.draw()
+    lottery.sell(draw, agent)
+    raw = lottery.res.gate._client
+    raw.xadd(f"draw:{draw}:journal", {"r": b"t|\xff\xfe"}, id="2-0")
+    raw.hset(f"draw:{draw}", "serial", 2)
+    deaths, place = Deaths(lottery.res), 0
+    while place == 0 or deaths.disturbed:
+        place += 1
+        with deaths.at(place), suppress(Died):
+            persist(lottery.res, draw)
+        [position] = rows(lottery, Position)
+        assert (position.serial >= 2) == (len(rows(lottery, DeadLetter)) == 1), place
+    assert place > 2
+    assert len(rows(lottery, DeadLetter)) == 1
 
 
 def test_more_than_ten_refused_records_condemn_nobody(lottery: Lottery, database: Database) -> None:
