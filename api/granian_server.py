@@ -21,6 +21,7 @@ from runtime.process import ENDS_IN_S
 from runtime.settings import Settings
 
 LEAVE = signal.SIGUSR1  # tells a process to send people away
+SERVER_PID = "DRAWBREAK_API_SERVER"  # the variable that tells its processes whose they are
 
 LEAVING_S = 2.0
 # Longer than a statement of the API, which is what answers may wait for.
@@ -47,6 +48,7 @@ class Server(Granian):  # type: ignore[misc, valid-type]
 
 def main() -> None:
     settings = Settings.from_env(os.environ)
+    os.environ[SERVER_PID] = str(os.getpid())
     Server(
         "api.wsgi:app",
         address=settings.api_host,

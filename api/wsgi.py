@@ -6,14 +6,16 @@ import os
 import signal
 
 from api.app import create_app
-from api.granian_server import LEAVE
+from api.granian_server import LEAVE, SERVER_PID
 from api.served import served
 from runtime.logging import configure_logging
 from runtime.process import die_with_parent
 from runtime.settings import Settings
 
-# A worker whose server was killed would hold its witness slot and answer nobody.
-die_with_parent()
+# A worker whose server was killed would run on beside those of the next one. It may have been killed while this one
+# was loading; and until it serves, this one hears no signal but SIGKILL.
+_server = os.environ.get(SERVER_PID)
+die_with_parent(signal.SIGKILL, parent_pid=int(_server) if _server else None)
 
 _settings = Settings.from_env(os.environ)
 configure_logging(_settings.log_level)

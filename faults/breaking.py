@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -101,16 +101,17 @@ class Breaker:
         victims = self.processes(fault.target)
         if fault.target == "api worker":
             victims = victims[-1:]
-        stopped = []
+        guards = []
         for process in victims:
+            guards.append(_guard([process]))
             process.suspend()  # a server before its children, so that none is born behind our back
-            stopped.append(process)
-            if fault.target == "postgres":
-                for child in process.children():
-                    with suppress(psutil.Error):
-                        child.suspend()
-                        stopped.append(child)
-        return _pids(victims), lambda: _resume(stopped)
+            children = process.children() if fault.target == "postgres" else []
+            if children:
+                guards.append(_guard(children))
+            for child in children:
+                with suppress(psutil.Error):
+                    child.suspend()
+        return _pids(victims), lambda: _resume(guards)
 
     def _restart(self, fault: Fault) -> tuple[str, None]:
         victims = self.processes(fault.target)
@@ -168,7 +169,15 @@ def _pids(processes: Sequence[psutil.Process]) -> str:
     return f" ({', '.join(str(process.pid) for process in processes)})"
 
 
-def _resume(processes: Sequence[psutil.Process]) -> None:
-    for process in processes:
-        with suppress(psutil.Error, ProcessLookupError):
-            os.kill(process.pid, signal.SIGCONT)
+def _guard(processes: Sequence[psutil.Process]) -> subprocess.Popen[bytes]:
+    """Lets them go on however this program ends: what is stopped does not see that those before it are gone."""
+    pids = " ".join(str(process.pid) for process in processes)
+    return subprocess.Popen(
+        ["sh", "-c", f"read _; kill -CONT {pids}"],
+        stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
+def _resume(guards: Sequence[subprocess.Popen[bytes]]) -> None:
+    for guard in guards:
+        guard.communicate()

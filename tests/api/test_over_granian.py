@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from api.bodies import BATCH_BYTES_MAX, BODY_BYTES_MAX
@@ -54,21 +56,23 @@ class Server:
             connection.close()
 
 
-@pytest.fixture
-def server(request: pytest.FixtureRequest, settings: Settings, redis_url: str, tmp_path: Path) -> Iterator[Server]:
-    """Two processes; the variables that are a test's own come as the fixture's parameter."""
+@contextmanager
+def started(
+    settings: Settings, redis_url: str, folder: Path, **variables: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """(the server, which may still be loading, and its port); two processes behind it."""
     set_up(settings)
     port = free_port()
     environ = os.environ | {
         "DATABASE_URL": settings.database_url,
         "REDIS_URL": redis_url,
-        "VAR": str(tmp_path),
+        "VAR": str(folder),
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "PORT": str(port),
         "API_WORKERS": "2",
         "API_THREADS": "8",
         **WIDE_LIMITS,
-        **getattr(request, "param", {}),
+        **variables,
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "api.granian_server"],
@@ -78,10 +82,17 @@ def server(request: pytest.FixtureRequest, settings: Settings, redis_url: str, t
         **spawn_options(signal.SIGTERM),
     )
     try:
-        yield _ready(Server(port), process)
+        yield process, port
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, settings: Settings, redis_url: str, tmp_path: Path) -> Iterator[Server]:
+    """The variables that are a test's own come as the fixture's parameter."""
+    with started(settings, redis_url, tmp_path, **getattr(request, "param", {})) as (process, port):
+        yield _ready(Server(port), process)
 
 
 def _ready(server: Server, process: subprocess.Popen[bytes]) -> Server:
@@ -175,3 +186,19 @@ def test_processes_count_together_and_believe_their_proxy(server: Server) -> Non
     time.sleep(1.1)
     rows = json.loads(server("GET /v1/audit?actor=superadmin", headers=came)[2])["items"]
     assert {row["address"] for row in rows if row["action"] == "login"} == {"203.0.113.7"}
+
+
+@pytest.mark.slow
+def test_a_process_that_is_loading_while_its_server_is_killed_ends_with_it(
+    settings: Settings, redis_url: str, tmp_path: Path
+) -> None:
+    with started(settings, redis_url, tmp_path) as (process, _):
+        server, deadline = psutil.Process(process.pid), time.monotonic() + START_WAIT_S
+        while not (loading := server.children()) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.kill()
+        _, running = psutil.wait_procs(loading, timeout=20)
+        for left in running:
+            left.kill()
+    assert loading
+    assert not running
