@@ -149,12 +149,14 @@ class Breaker:
     def _cut(self, fault: Fault) -> tuple[str, None]:
         """The supervisor starts the server again at once, so it is held back while its file is cut."""
         (server,) = self.processes("valkey")
+        guard = _guard([server])
         server.suspend()
         wanted = {"records": fault.amount} if fault.target == "records" else {"bytes_": fault.amount}
         try:
             done = cut(newest(Path(self._servers.var_dir, "valkey/data/appendonlydir")), at=time.time(), **wanted)
         finally:
             server.kill()
+            _resume([guard])
         self.cuts.append(done)
         return f": {done.bytes} bytes with {len(done.records)} records are gone", None
 

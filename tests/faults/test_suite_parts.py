@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -121,6 +122,17 @@ def test_what_is_cut_off_is_known_to_the_record(valkey: Valkey, how: dict[str, i
 # ── the line ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """The port of a server that answers so."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
 class Counting(BaseHTTPRequestHandler):
     """Answers with the number of the request; what was not whole does not count."""
 
@@ -146,12 +158,8 @@ class Counting(BaseHTTPRequestHandler):
 def upstream() -> Iterator[tuple[int, list[bytes]]]:
     seen: list[bytes] = []
     handler = type("Handler", (Counting,), {"seen": seen})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server.server_port, seen
-        server.shutdown()
-        thread.join()
+    with serving(handler) as port:
+        yield port, seen
 
 
 @pytest.mark.parametrize(
@@ -224,12 +232,8 @@ class Desk(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def desk() -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Desk,), {"claims": []})) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+    with serving(type("Handler", (Desk,), {"claims": []})) as port:
+        yield port
 
 
 def test_orders_that_wait_for_the_same_claim_are_all_counted_and_none_of_an_earlier_life(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -113,6 +114,25 @@ def test_credit_is_never_exceeded_and_the_refusal_says_what_is_left(lottery: Lot
     assert refusal.value.extra["available"] == 500
     with pytest.raises(errors.InsufficientCredit):
         lottery.sell(draw, lottery.person(), "s046:1")
+
+
+def test_an_answer_to_another_sale_becomes_nobodys_receipt(lottery: Lottery, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, draw, gate = lottery.rich_agent(), lottery.draw(), lottery.res.gate
+    mine, others = (Sale(agent, new_id(), (line("s046:10"),)) for _ in range(2))
+    run, answers = gate._run, []
+
+    def kept(calls: Any) -> Any:
+        answers.append(run(calls))
+        return answers[-1]
+
+    monkeypatch.setattr(gate, "_run", kept)
+    for _ in range(2):
+        gate.sell(draw, [others])
+    assert [answer[0][0] for answer in answers] == [b"sold", b"again"]
+    for answer in answers:
+        monkeypatch.setattr(gate, "_run", lambda _, answer=answer: answer)
+        with pytest.raises(RuntimeError, match=others.id):
+            gate.sell(draw, [mine])
 
 
 def test_a_refused_id_may_be_used_again(lottery: Lottery) -> None:

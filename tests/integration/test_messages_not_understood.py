@@ -133,19 +133,28 @@ def test_postgresql_is_away_when_a_message_is_due_to_be_kept(ground: Ground, awa
     assert (letter.kind, letter.body, letter.attempts) == ("message", body, 1)
 
 
+def hold_unknown(ground: Ground, count: int, **way: str) -> None:
+    """Sends so many messages that nobody understands, and waits until a worker has them all."""
+    for number in range(count):
+        ground.push(BODY, HEADERS | {"task": f"nobody.knows.{number}"}, **way)
+    ground.wait_for(lambda: ground.broker.hlen("unacked") == count)
+
+
+def all_kept(ground: Ground, count: int) -> None:
+    ground.wait_for(lambda: len(ground.rows("dead_letters")) == count)
+    ground.wait_for(lambda: ground.at_broker() == 0)
+
+
 def test_messages_that_wait_to_be_kept_survive_a_killed_worker(ground: Ground, away: Callable[[], Any]) -> None:
     worker = ground.start(visibility_s=5)
     ground.send("test.fail", "succeed")
     ground.wait_for(ground.runs)
     with away():
-        for number in range(5):
-            ground.push(BODY, HEADERS | {"task": f"nobody.knows.{number}"})
-        ground.wait_for(lambda: ground.broker.hlen("unacked") == 5)
+        hold_unknown(ground, 5)
         kill(worker)
     assert ground.at_broker() == 5
     ground.start(visibility_s=5)
-    ground.wait_for(lambda: len(ground.rows("dead_letters")) == 5)
-    ground.wait_for(lambda: ground.at_broker() == 0)
+    all_kept(ground, 5)
 
 
 def test_what_a_message_says_of_its_way_back_is_not_believed(ground: Ground, away: Callable[[], Any]) -> None:
@@ -153,15 +162,12 @@ def test_what_a_message_says_of_its_way_back_is_not_believed(ground: Ground, awa
     ground.send("test.fail", "succeed")
     ground.wait_for(ground.runs)
     with away():
-        for number in range(3):
-            ground.push(BODY, HEADERS | {"task": f"nobody.knows.{number}"}, tag="the same", routing_key="nobody")
-        ground.wait_for(lambda: ground.broker.hlen("unacked") == 3)
+        hold_unknown(ground, 3, tag="the same", routing_key="nobody")
         worker.terminate()
         worker.wait()
         assert ground.broker.llen("default") == 3
     ground.start()
-    ground.wait_for(lambda: len(ground.rows("dead_letters")) == 3)
-    ground.wait_for(lambda: ground.at_broker() == 0)
+    all_kept(ground, 3)
 
 
 def test_messages_that_wait_to_be_kept_survive_the_connection_that_they_came_by(
@@ -171,9 +177,6 @@ def test_messages_that_wait_to_be_kept_survive_the_connection_that_they_came_by(
     ground.send("test.fail", "succeed")
     ground.wait_for(ground.runs)
     with away():
-        for number in range(3):
-            ground.push(BODY, HEADERS | {"task": f"nobody.knows.{number}"})
-        ground.wait_for(lambda: ground.broker.hlen("unacked") == 3)
+        hold_unknown(ground, 3)
         ground.broker.client_kill_filter(_type="normal", skipme=True)
-    ground.wait_for(lambda: len(ground.rows("dead_letters")) == 3)
-    ground.wait_for(lambda: ground.at_broker() == 0)
+    all_kept(ground, 3)

@@ -135,12 +135,17 @@ def test_one_row_that_the_database_refuses_becomes_a_dead_letter_and_the_others_
     assert {t.serial for t in rows(lottery, Ticket)} == {1, 2, 3, 4, 5}
 
 
+def write_garbage(lottery: Lottery, draw: str, serial: int) -> None:
+    """A record of that draw that nobody can read."""
+    raw = lottery.res.gate._client
+    raw.xadd(f"draw:{draw}:journal", {"r": b"t|\xff\xfe"}, id=f"{serial}-0")
+    raw.hset(f"draw:{draw}", "serial", serial)
+
+
 def test_bytes_that_are_no_record_become_a_dead_letter(lottery: Lottery) -> None:
     agent, draw = lottery.person(pesos=100), lottery.draw()
     lottery.sell(draw, agent)
-    raw = lottery.res.gate._client
-    raw.xadd(f"draw:{draw}:journal", {"r": b"t|\xff\xfe"}, id="2-0")
-    raw.hset(f"draw:{draw}", "serial", 2)
+    write_garbage(lottery, draw, 2)
     lottery.sell(draw, agent)
     persist(lottery.res, draw)
     assert [(d.serial, d.body) for d in rows(lottery, DeadLetter)] == [(2, b"t|\xff\xfe")]
@@ -150,9 +155,7 @@ def test_bytes_that_are_no_record_become_a_dead_letter(lottery: Lottery) -> None
 def test_dying_anywhere_leaves_a_refused_record_unread_or_kept(lottery: Lottery) -> None:
     agent, draw = lottery.person(pesos=100), lottery.draw()
     lottery.sell(draw, agent)
-    raw = lottery.res.gate._client
-    raw.xadd(f"draw:{draw}:journal", {"r": b"t|\xff\xfe"}, id="2-0")
-    raw.hset(f"draw:{draw}", "serial", 2)
+    write_garbage(lottery, draw, 2)
     deaths, place = Deaths(lottery.res), 0
     while place == 0 or deaths.disturbed:
         place += 1
