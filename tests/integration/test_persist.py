@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import select, text
 
+import tasks.persist
 from actions import void
 from actions.dead_letters import replay
 from actions.store_records import DrainStopped
@@ -21,6 +23,7 @@ from models.tickets import AgentSum, Ticket, TicketLine, Void, exposure_of
 from rules.errors import IntakeUnavailable
 from tasks.persist import persist
 from tests.conftest import Database
+from tests.integration.after_sales import rung
 from tests.integration.conftest import Lottery, new_id
 from tests.integration.dying import Deaths, Died
 
@@ -165,6 +168,34 @@ def test_dying_anywhere_leaves_a_refused_record_unread_or_kept(lottery: Lottery)
         assert (position.serial >= 2) == (len(rows(lottery, DeadLetter)) == 1), place
     assert place > 2
     assert len(rows(lottery, DeadLetter)) == 1
+
+
+def test_what_is_written_while_it_drains_is_stored_and_what_comes_after_its_last_look_rings(
+    lottery: Lottery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, draw = lottery.person(pesos=100), lottery.draw()
+    lottery.sell(draw, agent)
+    read, look = lottery.res.journal.read_after, tasks.persist._has_more
+
+    def read_and_sell(*arguments: Any) -> Any:
+        monkeypatch.setattr(lottery.res.journal, "read_after", read)
+        found = read(*arguments)
+        lottery.sell(draw, agent)
+        return found
+
+    def look_and_sell(*arguments: Any) -> bool:
+        found = look(*arguments)
+        assert rung(lottery, "tickets.persist", draw)  # for the first sale alone
+        assert len(lottery.rings.sent) == 1
+        lottery.rings.sent.clear()
+        lottery.sell(draw, agent)
+        return found
+
+    monkeypatch.setattr(lottery.res.journal, "read_after", read_and_sell)
+    monkeypatch.setattr(tasks.persist, "_has_more", look_and_sell)
+    persist(lottery.res, draw)
+    assert [ticket.serial for ticket in rows(lottery, Ticket)] == [1, 2]
+    assert rung(lottery, "tickets.persist", draw)
 
 
 def test_more_than_ten_refused_records_condemn_nobody(lottery: Lottery, database: Database) -> None:
