@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy.orm import Session
 
-from intake.records import Record, TicketRecord, lines_text
+from intake.records import Record, TicketRecord
 from models.draws import Draw
 from models.journal_rows import read_tickets
 
@@ -19,14 +19,6 @@ def differs_from_stored(session: Session, draw: Draw, records: Mapping[int, Reco
         row = stored.get(serial)
         if row is None:
             return f"ticket {serial} conflicts with a row that is not there"
-        mine = (
-            record.id,
-            record.agent_id,
-            record.accepted_ms,
-            record.available,
-            record.stake,
-            lines_text(record.lines),
-        )
-        if mine != (*row[1:5], row.stake, row.lines):
+        if (record.stake, record.text()) != (row.stake, row.record):
             return f"ticket {serial} in the journal is not the ticket {serial} of the database"
     return None

@@ -53,8 +53,7 @@ def _letters(records: Iterable[DeadLetter]) -> Iterator[Placed]:
 
 def _tickets(session: Session, draw: Draw) -> Iterator[Placed]:
     for row in read_tickets(session, draw.id, draw.date):
-        text = f"t|{row.agent_id}|{row.id}|{row.accepted_ms}|{row.available}|{row.lines}"
-        yield Position(row.serial, 0), text.encode()
+        yield Position(row.serial, 0), row.record.encode()
 
 
 def _void_rows(session: Session, draw: Draw) -> Iterable[Void]:

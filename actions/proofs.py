@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -15,11 +17,12 @@ from sqlalchemy.orm import Session
 from actions.annulled import Annulled, annulled_in, ticket_of_record, understood
 from intake.records import BadRecord, Position, TicketRecord, decode
 from models.draws import Draw
-from models.journal_rows import StoredTicket, read_tickets
+from models.journal_rows import StoredTicket, ticket_chunks
 from models.settlement import Seal, block_hashes
 from models.tickets import Gap, Void
 from rules.merkle import BLOCK, leaf_hash, path_from_blocks, verify
 from rules.tickets import gap_leaf_text, leaf_text, unread_leaf_text
+from runtime.ahead import ahead
 
 Gaps = Sequence[Sequence[int]]  # [first, last] serials of each, in order
 
@@ -31,6 +34,7 @@ class Leaf(NamedTuple):
 
     serial: int
     text: str
+    hash: bytes
     tickets: int = 0  # 1 for a ticket's
     stake: int = 0  # of the ticket's lines, centavos
     voided: bool = False
@@ -45,7 +49,17 @@ def ticket_leaf(draw: str, serial: int, record: TicketRecord, voided: bool, annu
         text = leaf_text(ticket_of_record(draw, serial, record), voided, annulled)
     except (ValueError, OverflowError):  # a serial or an instant that no ticket can have
         return strange_leaf(serial, record.text().encode())
-    return Leaf(serial, text, 1, record.stake, voided, 1, annulled)
+    return Leaf(serial, text, leaf_hash(text), 1, record.stake, voided, 1, annulled)
+
+
+@lru_cache(maxsize=4)  # of a draw whose two sources agree both give the same bytes, one after the other
+def sold_leaf(draw: str, serial: int, raw: bytes, voided: bool) -> Leaf | None:
+    """The leaf of a ticket, from its record's bytes; None: they are none of a ticket."""
+    try:
+        record = decode(raw)
+    except BadRecord:
+        return None
+    return ticket_leaf(draw, serial, record, voided) if isinstance(record, TicketRecord) else None
 
 
 def annulled_leaf(draw: str, serial: int, raw: bytes, voided: int | None) -> Leaf:
@@ -54,17 +68,20 @@ def annulled_leaf(draw: str, serial: int, raw: bytes, voided: int | None) -> Lea
     if isinstance(record, TicketRecord):
         return ticket_leaf(draw, serial, record, voided is not None, annulled=True)
     text = unread_leaf_text(draw, serial, sha256(raw).hexdigest())
-    return Leaf(serial, text, 1, voided or 0, voided is not None, 1, True, unread=voided is None)
+    voids = voided is not None
+    return Leaf(serial, text, leaf_hash(text), 1, voided or 0, voids, 1, True, unread=not voids)
 
 
 def gap_leaf(draw: str, first: int, last: int) -> Leaf:
     """The leaf of a jump over serials."""
-    return Leaf(last, gap_leaf_text(draw, first, last), serials=last - first + 1)
+    text = gap_leaf_text(draw, first, last)
+    return Leaf(last, text, leaf_hash(text), serials=last - first + 1)
 
 
 def strange_leaf(serial: int, raw: bytes) -> Leaf:
     """What stands for bytes that are no ticket: equal to no leaf of the other source."""
-    return Leaf(serial, f"strange|{serial}|{raw!r}")
+    text = f"strange|{serial}|{raw!r}"
+    return Leaf(serial, text, leaf_hash(text))
 
 
 def gaps_of(session: Session, draw_id: int) -> list[list[int]]:
@@ -91,30 +108,30 @@ def stored_leaves(
     last: int | None = None,
 ) -> Iterator[Leaf]:
     """Leaves from PostgreSQL in serial order, streamed. `gaps`: those within the asked serials; `voided`: stake given
-    back by serial, of annulled tickets too.
+    back by serial, of annulled tickets too. Nobody else may use the session until all of them are taken.
     """
+    name = draw.name
     tickets = (
-        _stored_leaf(draw.name, row, row.serial in voided)
-        for row in read_tickets(session, draw.id, draw.date, first, last)
+        _stored_leaf(name, row, row.serial in voided)
+        for row in chain.from_iterable(ahead(ticket_chunks(session, draw.id, draw.date, first, last)))
     )
-    kept = (
-        annulled_leaf(draw.name, place.serial, raw, voided.get(place.serial))
+    others = [gap_leaf(name, *gap) for gap in gaps] + [
+        annulled_leaf(name, place.serial, raw, voided.get(place.serial))
         for place, raw in annulled.raw.items()
         if place.sub == 0 and first <= place.serial and (last is None or place.serial <= last)
-    )
-    return heapq.merge(tickets, kept, (gap_leaf(draw.name, *gap) for gap in gaps), key=attrgetter("serial"))
+    ]
+    serial = attrgetter("serial")
+    return heapq.merge(tickets, sorted(others, key=serial), key=serial) if others else tickets
 
 
 def _stored_leaf(draw: str, row: StoredTicket, voided: bool) -> Leaf:
-    raw = f"t|{row.agent_id}|{row.id}|{row.accepted_ms}|{row.available}|{row.lines}".encode()
-    try:
-        record = decode(raw)
-    except BadRecord:  # its lines are gone, or not what anyone could bet
+    raw = row.record.encode()
+    leaf = sold_leaf(draw, row.serial, raw, voided)
+    if leaf is None:  # its lines are gone, or not what anyone could bet
         return strange_leaf(row.serial, raw)
-    assert isinstance(record, TicketRecord)
-    leaf = ticket_leaf(draw, row.serial, record, voided)
-    if record.stake != row.stake:
-        return leaf._replace(text=f"{leaf.text}|but the ticket's row says {row.stake}")
+    if leaf.stake != row.stake:
+        text = f"{leaf.text}|but the ticket's row says {row.stake}"
+        return leaf._replace(text=text, hash=leaf_hash(text))
     return leaf
 
 
@@ -154,16 +171,16 @@ def inclusion_proof(session: Session, draw: Draw, serial: int) -> dict[str, Any]
     within = [gap for gap in seal.gaps if first <= gap[1] <= last]
     annulled = annulled_in(session, draw.id)
     voided = voided_stakes(session, draw.id, first, last) | annulled.voids
-    leaves = [leaf.text for leaf in stored_leaves(session, draw, within, voided, annulled, first, last)]
+    leaves = list(stored_leaves(session, draw, within, voided, annulled, first, last))
     try:
-        path = path_from_blocks([leaf_hash(text) for text in leaves], block_hashes(session, draw.id), index)
-        if not verify(leaves[index % BLOCK], index, seal.tree_size, path, seal.merkle_root):
+        path = path_from_blocks([leaf.hash for leaf in leaves], block_hashes(session, draw.id), index)
+        if not verify(leaves[index % BLOCK].text, index, seal.tree_size, path, seal.merkle_root):
             raise ValueError("the blocks do not give the sealed root")
     except (ValueError, IndexError) as problem:
         _log.error("altered_after_seal", draw=draw.name, block=block, first=first, last=last, reason=str(problem))
         return None
     return {
-        "leaf_text": leaves[index % BLOCK],
+        "leaf_text": leaves[index % BLOCK].text,
         "index": index,
         "tree_size": seal.tree_size,
         "path": [step.hex() for step in path],

@@ -5,7 +5,7 @@ Both are read as streams, side by side; memory holds one block of each, the void
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,9 @@ from actions.proofs import (
     annulled_leaf,
     gap_leaf,
     gaps_of,
+    sold_leaf,
     stored_leaves,
     strange_leaf,
-    ticket_leaf,
     voided_stakes,
 )
 from actions.resources import Resources
@@ -30,14 +30,13 @@ from intake.records import (
     GapRecord,
     OpenRecord,
     Position,
-    TicketRecord,
     VoidRecord,
     decode,
 )
 from models.draws import Draw
 from models.draws import Position as PositionRow
 from models.tickets import Closing
-from rules.merkle import Blocks, leaf_hash
+from rules.merkle import BLOCK, Blocks
 
 SHOWN_MAX = 20  # serials of a difference that the report names
 
@@ -49,6 +48,7 @@ class Side:
 
     def __init__(self) -> None:
         self._blocks = Blocks()
+        self._leaves: list[Leaf] = []
         self.counts = dict.fromkeys(COUNTS, 0)
         self.annulled = dict.fromkeys(COUNTS, 0)  # of these, what was annulled and is in no sums
         self.unread = 0
@@ -57,15 +57,18 @@ class Side:
 
     def add(self, leaf: Leaf) -> None:
         """Takes the next leaf in serial order."""
-        self._blocks.add(leaf_hash(leaf.text))
-        self.serials += leaf.serials
-        self.unread += leaf.unread
-        for counts in (self.counts, self.annulled) if leaf.annulled else (self.counts,):
-            counts["tickets"] += leaf.tickets
-            counts["stake"] += leaf.stake
-            if leaf.voided:
-                counts["voids"] += 1
-                counts["voided_stake"] += leaf.stake
+        self._leaves.append(leaf)
+        if len(self._leaves) == BLOCK:
+            self._take()
+
+    def _take(self) -> None:
+        leaves, self._leaves = self._leaves, []
+        self._blocks.add([leaf.hash for leaf in leaves])
+        self.serials += sum([leaf.serials for leaf in leaves])
+        self.unread += sum([leaf.unread for leaf in leaves])
+        _count(self.counts, leaves)
+        if annulled := [leaf for leaf in leaves if leaf.annulled]:
+            _count(self.annulled, annulled)
 
     def live(self) -> dict[str, int]:
         """The counts without what was annulled."""
@@ -73,11 +76,20 @@ class Side:
 
     def finish(self) -> None:
         """Computes the root."""
+        self._take()
         self.size, self.root, self.hashes = self._blocks.finish()
 
     def shown(self) -> dict[str, Any]:
         """For the report of a difference."""
         return {**self.counts, "serials": self.serials, "tree_size": self.size, "root": self.root.hex()}
+
+
+def _count(counts: dict[str, int], leaves: Sequence[Leaf]) -> None:
+    counts["tickets"] += sum([leaf.tickets for leaf in leaves])
+    counts["stake"] += sum([leaf.stake for leaf in leaves])
+    if voided := [leaf.stake for leaf in leaves if leaf.voided]:
+        counts["voids"] += len(voided)
+        counts["voided_stake"] += sum(voided)
 
 
 @dataclass
@@ -179,14 +191,15 @@ def _journal_leaves(
                 continue
             if not isinstance(understood(place, raw), VoidRecord):
                 continue
+        if place.sub == 0 and (leaf := sold_leaf(draw, place.serial, raw, place.serial in voided)) is not None:
+            yield leaf
+            continue
         try:
             record = decode(raw)
         except BadRecord:
             yield strange_leaf(place.serial, raw)
             continue
-        if isinstance(record, TicketRecord) and place.sub == 0:
-            yield ticket_leaf(draw, place.serial, record, place.serial in voided)
-        elif isinstance(record, GapRecord) and place == (record.last, 0):
+        if isinstance(record, GapRecord) and place == (record.last, 0):
             yield gap_leaf(draw, record.first, record.last)
         elif isinstance(record, VoidRecord) and place.sub > 0:
             if record.stake:

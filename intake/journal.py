@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import redis
@@ -11,6 +12,7 @@ from intake import keys
 from intake.gate_errors import Unreconciled, translated
 from intake.records import Position, raw_record
 from intake.replication import Replication
+from runtime.ahead import ahead
 
 READ_RECORDS = 5_000
 START = Position(0, 0)
@@ -35,9 +37,12 @@ class Journal:
 
     def entries(self, draw: str, count: int = READ_RECORDS) -> Iterator[tuple[Position, bytes, bool]]:
         """As `all`, with whether the record was written back from the database."""
+        return chain.from_iterable(ahead(self._chunks(draw, count)))
+
+    def _chunks(self, draw: str, count: int) -> Iterator[list[tuple[Position, bytes, bool]]]:
         position = START
         while batch := self._read(draw, position, count):
-            yield from batch
+            yield batch
             position = batch[-1][0]
 
     def _read(self, draw: str, position: Position, count: int) -> list[tuple[Position, bytes, bool]]:
@@ -51,7 +56,7 @@ class Journal:
             found, generation = self._replication.confirm(pipe.execute())
         if generation is None or int(generation) != self.generation:
             raise Unreconciled("the journal is of another generation")
-        return [(Position.parse(place), *raw_record(fields)) for place, fields in found]
+        return [(Position.parse(place), *raw_record(entry)) for place, entry in found]
 
     def last(self, draws: list[str]) -> dict[str, Position | None]:
         """The id of the last record of each journal, None for one that does not exist; in one round trip."""

@@ -11,6 +11,7 @@ z|made ms|last serial|tickets|stake|voids|voided stake|why    the close marker, 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ _OPEN = re.compile(r"o\|(\d{1,15})\|(.+)\Z", re.ASCII)
 _CLOSE = re.compile(r"z\|(\d{1,15})\|(\d{1,15})\|(\d{1,15})\|(\d{1,18})\|(\d{1,15})\|(\d{1,18})\|(\w+)\Z", re.ASCII)
 _LINE = re.compile(r"([sr])([0-9-]{1,10}):(\d{1,15})", re.ASCII)
 
+_FIELDS = (b"r", b"b")
 PLAY_LETTERS = {"straight": "s", "rambolito": "r"}
 _PLAYS = {letter: play for play, letter in PLAY_LETTERS.items()}
 
@@ -44,7 +46,7 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | bytes) -> Position:
-        serial, _, sub = (text.decode() if isinstance(text, bytes) else text).partition("-")
+        serial, _, sub = text.partition("-") if isinstance(text, str) else text.partition(b"-")
         return cls(int(serial), int(sub or 0))
 
 
@@ -59,7 +61,7 @@ class TicketRecord(NamedTuple):
 
     @property
     def stake(self) -> int:
-        return sum(line.stake for line in self.lines)
+        return sum([line.stake for line in self.lines])
 
     def text(self) -> str:
         return f"t|{self.agent_id}|{self.id}|{self.accepted_ms}|{self.available}|{lines_text(self.lines)}"
@@ -119,9 +121,14 @@ class CloseRecord(NamedTuple):
 Record = TicketRecord | VoidRecord | GapRecord | OpenRecord | CloseRecord
 
 
-def raw_record(fields: dict[bytes, bytes]) -> tuple[bytes, bool]:
-    """(the record's bytes, whether they were written back from the database) of a stream entry."""
-    return (fields[b"r"], False) if b"r" in fields else (fields.get(b"b", b""), True)
+def raw_record(entry: Sequence[bytes]) -> tuple[bytes, bool]:
+    """(the record's bytes, whether they were written back from the database) of a stream's entry, as name, value, …
+
+    What the gate wrote has one field; of anything else no bytes are made up.
+    """
+    if len(entry) == 2 and entry[0] in _FIELDS:
+        return entry[1], entry[0] == b"b"
+    return b"", False
 
 
 def lines_text(lines: tuple[Line, ...]) -> str:

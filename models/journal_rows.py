@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date as Date
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
@@ -14,15 +15,11 @@ _AT = "timestamptz 'epoch' + ({}) * interval '1 millisecond'"
 
 
 class StoredTicket(NamedTuple):
-    """A ticket read back; `id` is 32 hex digits, `lines` as a journal record holds them ("s046:1000,r123:500")."""
+    """A ticket read back; `record` is what its journal holds at its place, made from the row and its lines."""
 
     serial: int
-    id: str
-    agent_id: int
-    accepted_ms: int
-    available: int
     stake: int
-    lines: str
+    record: str
 
 
 def insert_tickets(session: Session, draw_id: int, day: Date, rows: Sequence[Sequence[Any]]) -> set[int]:
@@ -156,10 +153,18 @@ def read_tickets(
     session: Session, draw_id: int, day: Date, first: int = 1, last: int | None = None
 ) -> Iterator[StoredTicket]:
     """The draw's tickets with serials from `first` to `last` in serial order, streamed with flat memory."""
+    return chain.from_iterable(ticket_chunks(session, draw_id, day, first, last))
+
+
+def ticket_chunks(
+    session: Session, draw_id: int, day: Date, first: int = 1, last: int | None = None
+) -> Iterator[list[StoredTicket]]:
+    """As `read_tickets`, up to READ_ROWS at a time."""
     statement = text(
         f"""
-        SELECT t.serial, replace(t.id::text, '-', ''), t.agent_id,
-               CAST(extract(epoch FROM t.accepted_at) * 1000 AS bigint), t.available, t.stake, coalesce({_LINES}, '')
+        SELECT t.serial, t.stake, 't|' || t.agent_id || '|' || replace(t.id::text, '-', '') || '|'
+               || CAST(extract(epoch FROM t.accepted_at) * 1000 AS bigint) || '|' || t.available || '|'
+               || coalesce({_LINES}, '')
         FROM tickets t WHERE t.draw_date = :day AND t.draw_id = :draw AND t.serial >= :first
              AND (CAST(:last AS bigint) IS NULL OR t.serial <= :last)
         ORDER BY t.serial
@@ -170,8 +175,8 @@ def read_tickets(
         {"day": day, "draw": draw_id, "first": first, "last": last},
         execution_options={"stream_results": True, "yield_per": READ_ROWS},
     )
-    for row in rows:
-        yield StoredTicket(*row)
+    for part in rows.partitions(READ_ROWS):
+        yield list(map(StoredTicket._make, part))
 
 
 def read_ids(session: Session, draw_id: int, day: Date) -> Iterator[tuple[str, int]]:

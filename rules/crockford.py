@@ -5,6 +5,7 @@ The alphabet leaves out I, L, O and U, so that what people read aloud or type co
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 VALUES = {character: value for value, character in enumerate(ALPHABET)}
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]  # two at a time: every receipt is numbered
 
 _LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 
@@ -18,11 +19,11 @@ def encode(value: int, width: int) -> str:
     """Write a number of 0 or more with at least `width` characters, zeros in front."""
     if value < 0:
         raise ValueError("only numbers from 0 can be written")
-    characters = []
+    text = ""
     while value:
-        value, digit = divmod(value, 32)
-        characters.append(ALPHABET[digit])
-    return "".join(reversed(characters)).rjust(width, "0")
+        value, pair = divmod(value, len(_PAIRS))
+        text = _PAIRS[pair] + text
+    return text.lstrip("0").rjust(width, "0")
 
 
 def decode(text: str) -> int:

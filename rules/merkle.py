@@ -6,6 +6,7 @@ subtrees of their own, and the tree over their roots is the tree over all leaves
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 # Leaves a block: a path then costs reading one block of tickets and the hashes of the others (977 blocks for
@@ -63,6 +64,11 @@ def verify(leaf_text: str, index: int, tree_size: int, path: Sequence[bytes], ro
     return not rest and node == root
 
 
+@lru_cache(maxsize=2)  # two sources that agree give the same block, one after the other
+def _block_root(hashes: tuple[bytes, ...]) -> bytes:
+    return root(hashes)
+
+
 class Blocks:
     """Builds the root of a stream of leaves, holding one block of leaves and the hashes of the full ones."""
 
@@ -72,12 +78,12 @@ class Blocks:
         self._leaves: list[bytes] = []
         self._hashes: list[bytes] = []
 
-    def add(self, leaf: bytes) -> None:
-        """Take the next leaf's hash."""
-        self._leaves.append(leaf)
-        if len(self._leaves) == self._block:
-            self._hashes.append(root(self._leaves))
-            self._leaves.clear()
+    def add(self, leaves: Sequence[bytes]) -> None:
+        """Take the next leaves' hashes."""
+        self._leaves += leaves
+        while len(self._leaves) >= self._block:
+            self._hashes.append(_block_root(tuple(self._leaves[: self._block])))
+            del self._leaves[: self._block]
 
     def finish(self) -> tuple[int, bytes, list[bytes]]:
         """(tree size, root, block hashes) of what was added so far; the last block may be short."""

@@ -54,7 +54,7 @@ class Ticket(NamedTuple):
 
 def stake(lines: Iterable[Line]) -> int:
     """What the lines cost together, in centavos."""
-    return sum(line.stake for line in lines)
+    return sum([line.stake for line in lines])
 
 
 # -- The number: for people; it can be guessed and gives no right ------------------------------------------
@@ -132,18 +132,10 @@ def leaf_text(ticket: Ticket, voided: bool, annulled: bool = False) -> str:
     it. ValueError: as `ticket_number`.
     """
     game = ticket.draw.partition("-")[0]
-    lines = ",".join(f"{game} {play} {number} {centavos}" for play, number, centavos in ticket.lines)
-    return "|".join(
-        (
-            ticket_number(ticket.draw, ticket.serial),
-            ticket.id,
-            str(ticket.agent_id),
-            instant(ticket.accepted_ms),
-            lines,
-            str(stake(ticket.lines)),
-            "voided" if voided else "annulled" if annulled else "accepted",
-        )
-    )
+    number, at = ticket_number(ticket.draw, ticket.serial), instant(ticket.accepted_ms)
+    lines = ",".join([f"{game} {play} {number} {centavos}" for play, number, centavos in ticket.lines])
+    status = "voided" if voided else "annulled" if annulled else "accepted"
+    return f"{number}|{ticket.id}|{ticket.agent_id}|{at}|{lines}|{stake(ticket.lines)}|{status}"
 
 
 def gap_leaf_text(draw: str, first: int, last: int) -> str:

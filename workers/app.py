@@ -21,7 +21,7 @@ from models.session import make_sessions
 from runtime.clock import Clock
 from runtime.logging import configure_logging
 from runtime.metrics import note_success
-from runtime.process import ENDS_IN_S, die_with_parent
+from runtime.process import ENDS_IN_S, collect_seldom, die_with_parent
 from runtime.settings import Settings
 from workers.steps import HELD_BACK
 from workers.watchdog import HARD_AFTER_S, end_hard, end_watch, watch
@@ -110,6 +110,7 @@ def _configure_logging(**_: Any) -> None:
 def _die_with_the_worker(**_: Any) -> None:
     """A pool process whose worker was killed would go on taking messages that nobody acknowledges."""
     die_with_parent(signal.SIGKILL, parent_pid=app.main_pid)
+    collect_seldom()
 
 
 @celeryd_after_setup.connect

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from actions.resources import Resources
 from intake.bets import fields
-from intake.records import Position, TicketRecord, VoidRecord, decode, raw_record
+from intake.records import Position, TicketRecord, VoidRecord, decode
 from models.draws import Draw, Intent
 from models.draws import Position as PositionRow
 from models.gate_state import gate_state
@@ -70,7 +70,7 @@ def _read(
     live: dict[str, int] = {}
     lines: dict[int, tuple[Line, ...]] = {}
     for at, entry in client.xrange(f"draw:{name}:journal"):  # type: ignore[union-attr]
-        place, record = Position.parse(at), decode(raw_record(entry)[0])
+        place, record = Position.parse(at), decode(next(iter(entry.values())))
         if isinstance(record, TicketRecord):
             lines[place.serial], sign = record.lines, 1
             bets, stake = record.lines, record.stake

@@ -54,7 +54,7 @@ def hashes(size: int) -> list[bytes]:
 def built(size: int, block: int) -> tuple[int, bytes, list[bytes]]:
     blocks = Blocks(block)
     for leaf in hashes(size):
-        blocks.add(leaf)
+        blocks.add([leaf])
     return blocks.finish()
 
 
@@ -134,7 +134,7 @@ def test_finishing_changes_nothing_and_more_leaves_may_follow() -> None:
     blocks = Blocks(2)
     for number, leaf in enumerate(hashes(5)):
         assert blocks.finish() == blocks.finish() == built(number, 2)
-        blocks.add(leaf)
+        blocks.add([leaf])
     assert blocks.finish() == built(5, 2)
 
 
