@@ -15,6 +15,7 @@ from models import balance_sheet
 from models.balance_sheet import DRAW_ACCOUNTS, SHAPES
 from models.draws import Draw
 from models.settlement import commissions_of
+from models.sums import sums_of_tickets
 from rules.games import anagrams, prize, refusal
 
 
@@ -118,7 +119,9 @@ def _commissions(session: Session, names: Mapping[int, str]) -> Iterator[str]:
         if draw_id in done:
             draw = session.get_one(Draw, draw_id)
             assert draw.opened_at is not None
-            wanted = commissions_of(session, draw_id, draw.date, draw.opened_at)
+            of_tickets = sums_of_tickets(session, draw).agents
+            live = {agent: counts["stake"] - counts["voided_stake"] for agent, counts in of_tickets.items()}
+            wanted = commissions_of(session, draw.opened_at, live)
         for user_id in sorted(found.keys() | wanted.keys()):
             if found.get(user_id, 0) != wanted.get(user_id, 0):
                 yield (

@@ -35,12 +35,11 @@ from intake.records import (
 )
 from models.draws import Draw
 from models.draws import Position as PositionRow
+from models.sums import COUNTS, Sums, kept_sums, sums_of_tickets
 from models.tickets import Closing
 from rules.merkle import BLOCK, Blocks
 
 SHOWN_MAX = 20  # serials of a difference that the report names
-
-COUNTS = ("tickets", "stake", "voids", "voided_stake")
 
 
 class Side:
@@ -107,6 +106,7 @@ class Comparison:
     """The draw as PostgreSQL has it, and the difference to its journal; None: they agree in everything."""
 
     stored: Side
+    sums: Sums
     gaps: Gaps
     restored: int
     difference: dict[str, Any] | None
@@ -134,6 +134,7 @@ def compare(res: Resources, session: Session, draw: Draw, position: PositionRow,
                 shown.append(_shown(mine, theirs))
     journal.finish()
     stored.finish()
+    sums, of_tickets = kept_sums(session, draw.id), sums_of_tickets(session, draw)
     checks = {
         "leaves": differing == 0,
         "roots": (journal.size, journal.root) == (stored.size, stored.root),
@@ -142,18 +143,27 @@ def compare(res: Resources, session: Session, draw: Draw, position: PositionRow,
         "marker": seen.marker == _marker(closing),
         "serials": journal.serials == stored.serials == closing.serial,
         "closing": journal.counts == stored.counts and _closes(closing, stored, annulled.unread_subs),
-        "sums": stored.live() == _counts(position),
+        "sums": stored.live() == _counts(position) == sums.totals(),
+        "agents": sums.agents == of_tickets.agents,
+        "bets": sums.bets == of_tickets.bets,
     }
     if all(checks.values()):
-        return Comparison(stored, gaps, seen.restored, None)
+        return Comparison(stored, sums, gaps, seen.restored, None)
     report = {
         "failed": [name for name, passed in checks.items() if not passed],
         "differing": differing,
         "serials": shown,
         "voids": _voids_shown(seen.voids, voided),
+        "agents": _unlike(sums.agents, of_tickets.agents),
+        "bets": [list(bet) for bet in _unlike(sums.bets, of_tickets.bets)],
         **_counts_shown(journal, stored, seen, closing, position),
     }
-    return Comparison(stored, gaps, seen.restored, report)
+    return Comparison(stored, sums, gaps, seen.restored, report)
+
+
+def _unlike(mine: Mapping[Any, Any], theirs: Mapping[Any, Any]) -> list[Any]:
+    """The first of what the two have different values for."""
+    return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))[:SHOWN_MAX]
 
 
 def _counts_shown(journal: Side, stored: Side, seen: Seen, closing: Closing, position: PositionRow) -> dict[str, Any]:
@@ -246,5 +256,4 @@ def _shown(mine: Leaf | None, theirs: Leaf | None) -> dict[str, Any]:
 
 
 def _voids_shown(mine: Mapping[int, int], theirs: Mapping[int, int]) -> list[dict[str, Any]]:
-    differing = sorted(serial for serial in mine.keys() | theirs.keys() if mine.get(serial) != theirs.get(serial))
-    return [{"serial": s, "journal": mine.get(s), "database": theirs.get(s)} for s in differing[:SHOWN_MAX]]
+    return [{"serial": s, "journal": mine.get(s), "database": theirs.get(s)} for s in _unlike(mine, theirs)]

@@ -122,6 +122,7 @@ class Ground:
         return self._until_settled(draw, "correction/confirm", entry)
 
     def _until_settled(self, draw: str, call: str, entry: dict[str, Any]) -> float:
+        self.superadmins[1].must("GET", f"/v1/draws/{draw}")  # its connection may have been closed
         began = time.perf_counter()
         self.superadmins[1].must("POST", f"/v1/draws/{draw}/{call}", entry)
         with self.sql() as sql:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date as Date
 from datetime import datetime
 from typing import NamedTuple
@@ -42,6 +42,7 @@ class Seal(Base):
     voided: Mapped[Big]
     annulled: Mapped[Big]
     stake: Mapped[Big]
+    sums_hash: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class SealBlock(Base):
@@ -127,6 +128,11 @@ class DrawReport(Base):
     made_at: Mapped[Instant] = mapped_column(server_default=func.now())
 
 
+def lock_pool_check(session: Session) -> bool:
+    """Whether this transaction may read a whole draw again; one at a time, or sweeps would keep all workers at it."""
+    return bool(session.scalar(text("SELECT pg_try_advisory_xact_lock(hashtext('pool_check'))")))
+
+
 def block_hashes(session: Session, draw_id: int) -> list[bytes]:
     """The roots of the sealed draw's blocks of leaves, in order."""
     query = select(SealBlock.hash).where(SealBlock.draw_id == draw_id).order_by(SealBlock.block)
@@ -170,6 +176,13 @@ def steps_of(session: Session, draw_id: int, version: int) -> Sequence[Settlemen
     """The steps of settling that version, in their order."""
     query = select(SettlementStep).where(SettlementStep.draw_id == draw_id, SettlementStep.version == version)
     return session.scalars(query.order_by(SettlementStep.ordinal)).all()
+
+
+def stakes_that_won(session: Session, draw_id: int, version: int) -> list[tuple[str, str, int]]:
+    """(play, number as bet, centavos staked) of that version's winners."""
+    query = select(Winner.play, Winner.number, func.sum(Winner.stake, type_=BigInteger))
+    query = query.where(Winner.draw_id == draw_id, Winner.version == version).group_by(Winner.play, Winner.number)
+    return [(play, number, int(stake)) for play, number, stake in session.execute(query)]
 
 
 def totals_of_winners(session: Session, draw_id: int, version: int) -> tuple[int, int]:
@@ -250,20 +263,17 @@ def paid_in_error(
     return [PaidTooMuch(*row) for row in rows]
 
 
-def commissions_of(session: Session, draw_id: int, day: Date, opened_at: datetime) -> dict[int, int]:
-    """Centavos earned on a draw's live stakes by user: its agents, and the coordinators above each of them.
+def commissions_of(session: Session, opened_at: datetime, live: Mapping[int, int]) -> dict[int, int]:
+    """Centavos earned by user on the agents' live stakes in a draw: by them, and by the coordinators above each.
 
     Rate and chain are those of the newest row of commission_rates when the draw opened, or the user's oldest one.
-    Everybody's share of an agent's sale is rounded down by itself. Counted from the tickets and voids.
+    Everybody's share of an agent's sale is rounded down by itself.
     """
     rows = session.execute(
         text(
             """
             WITH base AS (
-                SELECT t.agent_id, CAST(sum(t.stake - coalesce(v.stake, 0)) AS bigint) AS live
-                FROM tickets t
-                LEFT JOIN voids v ON v.draw_id = t.draw_id AND v.ticket_serial = t.serial AND v.stake > 0
-                WHERE t.draw_date = :day AND t.draw_id = :draw GROUP BY t.agent_id),
+                SELECT * FROM unnest(CAST(:agents AS bigint[]), CAST(:live AS bigint[])) AS base(agent_id, live)),
             rates AS (
                 SELECT DISTINCT ON (user_id) user_id, bp, ancestors FROM commission_rates
                 ORDER BY user_id, from_at <= :opened_at DESC,
@@ -279,6 +289,6 @@ def commissions_of(session: Session, draw_id: int, day: Date, opened_at: datetim
             GROUP BY user_id HAVING sum(earners.live * rates.bp / 10000) > 0 ORDER BY user_id
             """
         ),
-        {"draw": draw_id, "day": day, "opened_at": opened_at},
+        {"agents": list(live), "live": list(live.values()), "opened_at": opened_at},
     )
     return {row.user_id: row.earned for row in rows}

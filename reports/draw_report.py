@@ -1,37 +1,25 @@
-"""The report of a settled draw: made from the booked sums, checked against the tickets themselves."""
+"""The report of a settled draw, made from the sums that were checked against its tickets when it was sealed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date as Date
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.draws import Draw, Position
+from models.draws import Draw
 from models.ledger import draw_commissions
 from models.settlement import Result, Seal, Winner, standing_of
-from models.tickets import AgentSum, exposure_of
-from rules.errors import Contradiction
-from rules.games import match_key
+from models.sums import Sums
 
 EXPOSURE_TOP = 20  # numbers with the highest live stake that the report names
 
-_COUNTS = ("tickets", "stake", "voids", "voided_stake")
 
-
-class OutOfBalance(Contradiction):
-    """The booked sums are not those of the tickets."""
-
-
-def build(session: Session, draw: Draw) -> dict[str, Any]:
-    """The report's JSON; money in centavos. Raises OutOfBalance."""
-    sums = session.scalars(select(AgentSum).where(AgentSum.draw_id == draw.id).order_by(AgentSum.agent_id)).all()
-    agents = {row.agent_id: {name: getattr(row, name) for name in _COUNTS} for row in sums}
-    totals = {name: sum(agent[name] for agent in agents.values()) for name in _COUNTS}
-    exposure = {bet: stake for bet, stake in exposure_of(session, draw.id).items() if stake}
-    _check(session, draw, agents, totals, exposure)
+def build(session: Session, draw: Draw, sums: Sums) -> dict[str, Any]:
+    """The report's JSON; money in centavos. `sums`: those that were sealed."""
+    agents, exposure = sums
+    totals = sums.totals()
     winners = session.scalars(
         select(Winner).where(Winner.draw_id == draw.id, Winner.version == draw.result_version)
     ).all()
@@ -133,62 +121,3 @@ def _seal(session: Session, draw: Draw) -> dict[str, Any]:
         "gaps": seal.gaps,
         "annulled": seal.annulled,
     }
-
-
-# ── the check ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _check(
-    session: Session,
-    draw: Draw,
-    agents: Mapping[int, Mapping[str, int]],
-    totals: Mapping[str, int],
-    exposure: Mapping[tuple[str, str], int],
-) -> None:
-    position = session.get_one(Position, draw.id)
-    if totals != {name: getattr(position, name) for name in _COUNTS}:
-        raise OutOfBalance("the agents' sums are not the draw's")
-    from_tickets = _agents_from_tickets(session, draw.id, draw.date)
-    if from_tickets != agents:
-        wrong = sorted(a for a in from_tickets.keys() | agents.keys() if from_tickets.get(a) != agents.get(a))
-        raise OutOfBalance(f"the sums of agents {wrong[:10]} are not those of their tickets")
-    from_lines = _exposure_from_lines(session, draw)
-    if from_lines != exposure:
-        wrong_bets = sorted(b for b in from_lines.keys() | exposure.keys() if from_lines.get(b) != exposure.get(b))
-        raise OutOfBalance(f"the stakes on {wrong_bets[:10]} are not those of the lines")
-
-
-def _agents_from_tickets(session: Session, draw_id: int, day: Date) -> dict[int, dict[str, int]]:
-    rows = session.execute(
-        text(
-            """
-            SELECT t.agent_id, count(*), CAST(sum(t.stake) AS bigint), count(v.stake),
-                   CAST(coalesce(sum(t.stake) FILTER (WHERE v.stake IS NOT NULL), 0) AS bigint)
-            FROM tickets t
-            LEFT JOIN voids v ON v.draw_id = t.draw_id AND v.ticket_serial = t.serial AND v.stake > 0
-            WHERE t.draw_date = :day AND t.draw_id = :draw GROUP BY t.agent_id
-            """
-        ),
-        {"day": day, "draw": draw_id},
-    )
-    return {agent: dict(zip(_COUNTS, counts, strict=True)) for agent, *counts in rows}
-
-
-def _exposure_from_lines(session: Session, draw: Draw) -> dict[tuple[str, str], int]:
-    rows = session.execute(
-        text(
-            """
-            SELECT l.play, l.number, CAST(sum(l.stake) AS bigint) FROM ticket_lines l
-            WHERE l.draw_date = :day AND l.draw_id = :draw AND NOT EXISTS (
-                SELECT 1 FROM voids v
-                WHERE v.draw_id = l.draw_id AND v.ticket_serial = l.serial AND v.stake > 0)
-            GROUP BY l.play, l.number
-            """
-        ),
-        {"day": draw.date, "draw": draw.id},
-    )
-    found: dict[tuple[str, str], int] = {}
-    for play, number, stake in rows:
-        bet = play, match_key(draw.game, play, number)
-        found[bet] = found.get(bet, 0) + stake
-    return found

@@ -11,18 +11,22 @@ from sqlalchemy import update
 from actions.resources import Resources
 from actions.sealed import AlteredAfterSeal, check_pool
 from models.draws import Draw, draw_by_name
+from models.settlement import lock_pool_check
 
 _log = structlog.get_logger()
 
 
 def check_draw(res: Resources, name: str) -> bool:
-    """Marks the settled draw's version as checked, unless it is; True if this call did it. Safe to repeat.
+    """Marks the settled draw's version as checked, unless it is, or another is being checked; True if this call did it.
+    Safe to repeat.
 
     Raises AlteredAfterSeal, with an alarm: the tickets that are stored are not those that were sealed.
     """
     with res.sessions.begin() as session:
         draw = draw_by_name(session, name)
         if draw is None or draw.status != "settled" or draw.checked_version == draw.result_version:
+            return False
+        if not lock_pool_check(session):
             return False
         try:
             check_pool(session, draw)

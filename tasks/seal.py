@@ -109,6 +109,7 @@ def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> 
         # One that was voided before counts as voided.
         "annulled": counts["tickets"] - counts["voids"] - (live["tickets"] - live["voids"]),
         "stake": live["stake"] - live["voided_stake"],
+        "sums_hash": found.sums.digest(),
     }
     session.execute(insert(Seal).values(values))
     blocks = [{"draw_id": draw.id, "block": i, "hash": hash_} for i, hash_ in enumerate(found.stored.hashes)]

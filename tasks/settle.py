@@ -21,18 +21,32 @@ from actions.results import STEPS
 from models.draws import Draw, advance, draw_by_name, lock_draw
 from models.ledger import draw_balance, draw_entry, post
 from models.people import add_to_balances, agents_among, lock_wallets, loosen
-from models.settlement import DrawReport, SettlementStep, commissions_of, insert_winners, standing_of
+from models.settlement import (
+    DrawReport,
+    Seal,
+    SettlementStep,
+    commissions_of,
+    insert_winners,
+    stakes_that_won,
+    standing_of,
+)
+from models.sums import Sums, kept_sums
 from reports.draw_report import build
 from rules.errors import Contradiction
-from rules.games import prize_class, winning_bets
+from rules.games import match_key, prize_class, winning_bets
 
 _log = structlog.get_logger()
+
+
+class OutOfBalance(Contradiction):
+    """What is stored of a draw is not what was sealed."""
 
 
 def settle(res: Resources, name: str) -> bool:
     """Does the steps that are left of settling the draw's current result; True if the draw is settled by now.
 
-    Raises OutOfBalance when the report's sums are not those of the tickets: the step stays open.
+    Raises OutOfBalance when the draw's sums are not those that were sealed, or the stakes that won are not among them:
+    the step stays open.
     """
     with res.sessions() as session:
         draw = draw_by_name(session, name)
@@ -101,6 +115,32 @@ def _winners(session: Session, draw: Draw) -> None:
         for number in numbers
     ]
     insert_winners(session, draw.id, draw.date, draw.result_version, bets)
+    _check_stakes(session, draw, [(play, number) for play, number, _ in bets])
+
+
+def _check_stakes(session: Session, draw: Draw, bets: list[tuple[str, str]]) -> None:
+    """A ticket that was changed after the seal so that it wins, or does not, changes what stands on those bets."""
+    sealed = _sealed_sums(session, draw).bets
+    wanted = {bet: sealed.get(bet, 0) for bet in {_key(draw, *bet) for bet in bets}}
+    found = dict.fromkeys(wanted, 0)
+    for play, number, stake in stakes_that_won(session, draw.id, draw.result_version):
+        found[_key(draw, play, number)] += stake
+    if found != wanted:
+        wrong = sorted(bet for bet in wanted if found[bet] != wanted[bet])
+        raise OutOfBalance(f"the stakes on {wrong[:10]} are not those that were sealed")
+
+
+def _key(draw: Draw, play: str, number: str) -> tuple[str, str]:
+    return play, match_key(draw.game, play, number)
+
+
+def _sealed_sums(session: Session, draw: Draw) -> Sums:
+    """The draw's sums as they were when it was sealed, and equal to its tickets. Nothing here reads all tickets: the
+    cost of a settlement follows the winners (docs/decisions/0010)."""
+    sums = kept_sums(session, draw.id)
+    if sums.digest() != session.get_one(Seal, draw.id).sums_hash:
+        raise OutOfBalance("the draw's sums are not those that were sealed")
+    return sums
 
 
 def _prizes(session: Session, draw: Draw) -> None:
@@ -123,7 +163,9 @@ def _commissions(session: Session, draw: Draw) -> None:
     assert draw.opened_at is not None
     if draw_entry(session, draw.id, "commission") is not None:
         return
-    earned = commissions_of(session, draw.id, draw.date, draw.opened_at)
+    sold = _sealed_sums(session, draw).agents
+    live = {agent: counts["stake"] - counts["voided_stake"] for agent, counts in sold.items()}
+    earned = commissions_of(session, draw.opened_at, live)
     if not earned:
         return
     lock_wallets(session, list(earned))
@@ -135,8 +177,8 @@ def _commissions(session: Session, draw: Draw) -> None:
 
 
 def _report(session: Session, draw: Draw) -> None:
-    values = {"draw_id": draw.id, "version": draw.result_version, "body": build(session, draw)}
-    session.execute(insert(DrawReport).values(values))
+    body = build(session, draw, _sealed_sums(session, draw))
+    session.execute(insert(DrawReport).values(draw_id=draw.id, version=draw.result_version, body=body))
 
 
 _FUNCTIONS: dict[str, Callable[[Session, Draw], None]] = {

@@ -402,6 +402,7 @@ CREATE TABLE seals (
     voided      bigint NOT NULL,
     annulled    bigint NOT NULL,
     stake       bigint NOT NULL,               -- of the tickets that count
+    sums_hash   bytea NOT NULL CHECK (length(sums_hash) = 32), -- of agent_sums and exposures, equal to the tickets' then
     CHECK (late = (reason IS NOT NULL))
 );
 

@@ -21,10 +21,10 @@ from actions.failures import HeldBack, attempt, due, held_back, note_failure, no
 from actions.store_records import Differs, DrainStopped
 from intake.gate_errors import Unreconciled
 from models.session import make_sessions
-from reports.draw_report import OutOfBalance
 from rules.errors import DatabaseUnavailable, IntakeUnavailable, NotFound
 from tasks.persist import persist
 from tasks.retries import ring_due
+from tasks.settle import OutOfBalance
 from tasks.sweep import sweep_journals
 from tasks.void_draw import SumsDiffer
 from tests.integration.after_sales import as_owner

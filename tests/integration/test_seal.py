@@ -156,7 +156,8 @@ def test_an_altered_digit_in_the_database_is_named_and_not_sealed(drained: tuple
     with as_owner(lottery.res) as owner:
         owner.execute("UPDATE ticket_lines SET number = '999' WHERE serial = 17 AND line_no = 1")
     report = out_of_balance(lottery, draw)
-    assert report["failed"] == ["leaves", "roots"]
+    assert report["failed"] == ["leaves", "roots", "bets"]
+    assert report["bets"] == [["straight", "016"], ["straight", "999"]]
     assert report["differing"] == 1
     (found,) = report["serials"]
     assert found["serial"] == 17
@@ -182,19 +183,19 @@ def test_a_draw_out_of_balance_is_not_read_again_at_once_but_seals_when_mended(
 @pytest.mark.parametrize(
     ("change", "failed", "serial"),
     [
-        ("DELETE FROM tickets WHERE serial = 5", {"leaves", "roots", "serials", "closing", "sums"}, 5),
-        ("DELETE FROM ticket_lines WHERE serial = 5", {"leaves", "roots", "serials", "closing", "sums"}, 5),
-        ("UPDATE ticket_lines SET stake = 200 WHERE serial = 5", {"leaves", "roots", "closing", "sums"}, 5),
-        ("UPDATE tickets SET stake = 200 WHERE serial = 5", {"leaves", "roots"}, 5),
-        ("UPDATE tickets SET agent_id = agent_id + 1 WHERE serial = 5", {"leaves", "roots"}, 5),
+        ("DELETE FROM tickets WHERE serial = 5", {"leaves", "roots", "serials", "closing", "sums", "agents"}, 5),
+        ("DELETE FROM ticket_lines WHERE serial = 5", {"leaves", "roots", "serials", "closing", "sums", "bets"}, 5),
+        ("UPDATE ticket_lines SET stake = 200 WHERE serial = 5", {"leaves", "roots", "closing", "sums", "bets"}, 5),
+        ("UPDATE tickets SET stake = 200 WHERE serial = 5", {"leaves", "roots", "agents"}, 5),
+        ("UPDATE tickets SET agent_id = agent_id + 1 WHERE serial = 5", {"leaves", "roots", "agents"}, 5),
         (
             "UPDATE tickets SET accepted_at = accepted_at + interval '1 ms' WHERE serial = 5",
             {"leaves", "roots"},
             5,
         ),
         ("UPDATE tickets SET id = gen_random_uuid() WHERE serial = 5", {"leaves", "roots"}, 5),
-        ("UPDATE voids SET ticket_serial = 5", {"voids", "closing", "sums"}, None),
-        ("DELETE FROM voids", {"voids", "closing", "sums"}, None),
+        ("UPDATE voids SET ticket_serial = 5", {"voids", "closing", "sums", "bets"}, None),
+        ("DELETE FROM voids", {"voids", "closing", "sums", "agents", "bets"}, None),
         ("UPDATE voids SET stake = 900", {"voids"}, None),
         (
             "INSERT INTO gaps SELECT draw_id, 31, 40, now() FROM positions",
@@ -203,6 +204,8 @@ def test_a_draw_out_of_balance_is_not_read_again_at_once_but_seals_when_mended(
         ),
         ("UPDATE closings SET tickets = 31", {"marker", "closing"}, None),
         ("UPDATE positions SET stake = stake + 100", {"sums"}, None),
+        ("UPDATE agent_sums SET stake = stake + 100", {"sums", "agents"}, None),
+        ("UPDATE exposures SET stake = stake + 100 WHERE key = '016'", {"bets"}, None),
     ],
 )
 def test_any_change_in_the_database_keeps_the_draw_closed(
