@@ -30,7 +30,7 @@ from runtime.metrics import note_dead_letter
 SHIFT_S = 1.0  # above a batch; a worker that is to end waits no longer for it, nor another draw in a rush
 # While tickets come fast a batch is let grow: what a batch costs beside its tickets is most of a small one.
 FAST = 20  # tickets in a batch
-PAUSE_S = 0.1
+PAUSE_S = 0.08
 
 _log = structlog.get_logger()
 
