@@ -16,16 +16,16 @@ def field(game: str, play: str, number: str) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _shape(game: str, play: str, number: str) -> tuple[str, str]:
-    """Of one bet: its exposure field, and what sell.lua is told behind the stake."""
+def _words(game: str, play: str, number: str) -> tuple[str | int, ...]:
+    """What sell.lua is told of a bet behind its stake."""
     outcomes = games.covers(game, play, number)
     rambolito = ""
     rambolito_class = ""
     if games.refusal(game, "rambolito", number) is None:
         rambolito = field(game, "rambolito", number)
         rambolito_class = games.prize_class(game, "rambolito", number)
-    straights = ",".join("s" + outcome for outcome in outcomes)
-    return field(game, play, number), f"|{rambolito}|{rambolito_class}|{straights}"
+    own = field(game, play, number), games.prize_class(game, play, number)
+    return *own, rambolito, rambolito_class, len(outcomes), *("s" + outcome for outcome in outcomes)
 
 
 def summed(game: str, lines: Iterable[Line]) -> dict[tuple[str, str], int]:
@@ -37,12 +37,11 @@ def summed(game: str, lines: Iterable[Line]) -> dict[tuple[str, str], int]:
     return found
 
 
-def arguments(game: str, lines: Iterable[Line]) -> list[str]:
-    """One argument of sell.lua per different bet, in the order of `summed`."""
-    found = []
+def arguments(game: str, lines: Iterable[Line]) -> list[str | int]:
+    """The words of sell.lua for each different bet, in the order of `summed`."""
+    found: list[str | int] = []
     for (play, key), stake in summed(game, lines).items():
-        name, rest = _shape(game, play, key)
-        found.append(f"{name}|{games.prize_class(game, play, key)}|{stake}{rest}")
+        found += (stake, *_words(game, play, key))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from intake import bets, keys
@@ -15,6 +16,7 @@ from rules.limits import Limits
 from rules.tickets import Line
 
 SECOND_US = 1_000_000
+SALES_A_CALL = 50  # a long call keeps all other terminals waiting
 
 
 class Sale(NamedTuple):
@@ -58,30 +60,43 @@ class Gate(GateOfAgents):
             return self._sell(draw, sales, batch)
 
     def _sell(self, draw: str, sales: Sequence[Sale], batch: str) -> list[Held | errors.Problem | DrawUnknown]:
+        found: list[Held | errors.Problem | DrawUnknown] = []
+        for (agent, session), mine in groupby(sales, key=lambda sale: (sale.agent_id, sale.session)):
+            asked = list(mine)
+            for first in range(0, len(asked), SALES_A_CALL):
+                found += self._sell_some(draw, agent, session, asked[first : first + SALES_A_CALL], batch)
+        return found
+
+    def _sell_some(
+        self, draw: str, agent_id: int, session: str, sales: Sequence[Sale], batch: str
+    ) -> list[Held | errors.Problem | DrawUnknown]:
         game = draw.partition("-")[0]
-        seen = self._seen(draw)
         per_s, kind = (self._rates.batches_per_s, "batch") if batch else (self._rates.sales_per_s, "single")
-        interval_us = SECOND_US // per_s
-        calls = []
+        words: list[Any] = [*self._seen(draw), agent_id, session, SECOND_US // per_s, kind]
         for sale in sales:
-            stake = sum(line.stake for line in sale.lines)
-            head = [*seen, sale.agent_id, sale.id, lines_text(sale.lines), stake, sale.session, interval_us, kind]
-            names = [*_draw_keys(draw), keys.wallet(sale.agent_id), keys.bell(draw)]
-            names += [keys.limits(draw), keys.ended(sale.session), keys.batch(batch)]
-            calls.append(("sell", names, head + bets.arguments(game, sale.lines)))
-        answers = self._run(calls)
+            its_bets = bets.arguments(game, sale.lines)
+            words += (sale.id, lines_text(sale.lines), sum([line.stake for line in sale.lines]), len(its_bets))
+            words += its_bets
+        names = [*_draw_keys(draw), keys.wallet(agent_id), keys.bell(draw)]
+        names += [keys.limits(draw), keys.ended(session), keys.batch(batch)]
+        outcome, *answers = self._call("sell", names, words)
+        if outcome == b"no_draw":
+            return [DrawUnknown() for _ in sales]
+        ring, *answers = answers
         found = [self._sold(game, sale, answer) for sale, answer in zip(sales, answers, strict=True)]
         for held, answer in zip(found, answers, strict=True):
             if isinstance(held, Held):
                 self._note(draw, _place(answer[3:5]) if held.replayed else Position(held.serial, 0))
             elif answer[0] == b"cancelled":
                 self._note(draw, _place(answer[1:3]))
+        if ring == b"1":
+            found = [held._replace(ring=True) if isinstance(held, Held) else held for held in found]
         return found
 
     def _sold(self, game: str, sale: Sale, answer: list[Any]) -> Held | errors.Problem | DrawUnknown:
         outcome = answer[0]
         if outcome == b"sold":
-            return _checked(sale, Held(int(answer[1]), "", _ticket(answer[2]), ring=answer[3] == b"1"))
+            return _checked(sale, Held(int(answer[1]), "", _ticket(answer[2])))
         if outcome == b"again":
             return _checked(sale, _held(answer[1], answer[2])._replace(replayed=True))
         if outcome == b"credit":

@@ -128,7 +128,7 @@ def test_an_answer_to_another_sale_becomes_nobodys_receipt(lottery: Lottery, mon
     monkeypatch.setattr(gate, "_run", kept)
     for _ in range(2):
         gate.sell(draw, [others])
-    assert [answer[0][0] for answer in answers] == [b"sold", b"again"]
+    assert [answer[0][2][0] for answer in answers] == [b"sold", b"again"]
     for answer in answers:
         monkeypatch.setattr(gate, "_run", lambda _, answer=answer: answer)
         with pytest.raises(RuntimeError, match=others.id):

@@ -18,7 +18,7 @@ from actions.sealed import AlteredAfterSeal
 from actions.stored_tickets import as_tickets
 from actions.verify import verify
 from cli.main import main
-from models.settlement import Seal, lock_pool_check
+from models.settlement import Seal
 from models.sums import kept_sums
 from models.tickets import ticket_by_serial
 from rules.errors import NotSealed, NotSettled, OnHold
@@ -255,17 +255,6 @@ def test_a_winning_ticket_added_after_the_result_was_known(house: House) -> None
     assert house.claim(house.seller, winner)[1]["paid"] == 37_500
     assert verify(house.res, loser["number"], loser["code"])["prize"] == 0
     books_are_right(house.res)
-
-
-def test_pools_are_checked_one_at_a_time(house: House) -> None:
-    """It takes seconds, and sweeps come every second: all workers would be at it, and none be left to settle."""
-    house.sell(LOSES)
-    house.res = resulted(house.lottery, house.draw, "046")
-    assert settle(house.res, house.draw)
-    with house.res.sessions() as session:
-        assert lock_pool_check(session)
-        assert not check_draw(house.res, house.draw)
-    assert check_draw(house.res, house.draw)
 
 
 def _corrected(house: House) -> None:

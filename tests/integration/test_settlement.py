@@ -13,7 +13,7 @@ from actions import results, voiding
 from actions.void import void
 from models.draws import PendingApproval
 from models.ledger import Entry
-from models.settlement import DrawReport, Winner
+from models.settlement import DrawReport, Winner, lock_pool_check
 from rules.errors import (
     Invalid,
     NoSuchDraw,
@@ -24,6 +24,7 @@ from rules.errors import (
     TooEarly,
     WrongState,
 )
+from tasks.check_pool import check_draw
 from tasks.settle import OutOfBalance, settle
 from tests.integration.after_sales import (
     as_owner,
@@ -342,6 +343,15 @@ def test_nothing_is_settled_on_sums_that_were_not_sealed(evening: Evening, chang
     assert body["status"] == "resulted"
     assert {step["status"] for step in body["steps"]} == {"waiting"}
     assert "prizes" not in ledger(evening.res)
+
+
+def test_pools_are_checked_one_at_a_time(evening: Evening) -> None:
+    """It takes seconds, and sweeps come every second: all workers would be at it, and none be left to settle."""
+    assert settle(evening.res, evening.draw)
+    with evening.res.sessions() as session:
+        assert lock_pool_check(session)
+        assert not check_draw(evening.res, evening.draw)
+    assert check_draw(evening.res, evening.draw)
 
 
 def test_winners_are_found_by_the_index(evening: Evening) -> None:
