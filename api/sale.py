@@ -48,13 +48,21 @@ _read_batch = msgspec.json.Decoder(_Batch).decode
 
 def read_sale(raw: bytes | msgspec.Raw, agent_id: int, session: str = "") -> tuple[str, Sale]:
     """(draw's name, sale) of a request's body, sent by the login `session`. Raises Invalid with every bad field."""
+    return _sale(_read(raw), agent_id, session)
+
+
+def _read(raw: bytes | msgspec.Raw) -> _Sale:
     try:
         asked = _read_sale(raw)
     except _UNREADABLE as error:
         _explain(bytes(raw), error)
     if errors := line_errors(asked.draw_id, asked.lines):
         raise Invalid(errors=errors)
-    lines = tuple(Line(line.play, line.number, line.stake) for line in asked.lines)
+    return asked
+
+
+def _sale(asked: _Sale, agent_id: int, session: str) -> tuple[str, Sale]:
+    lines = tuple([Line(line.play, line.number, line.stake) for line in asked.lines])
     return asked.draw_id, Sale(agent_id, hex_of(asked.id), lines, session)
 
 
@@ -66,8 +74,8 @@ def read_batch(raw: bytes, agent_id: int, session: str = "") -> list[tuple[str |
     found: list[tuple[str | None, tuple[str, Sale] | Problem]] = []
     for item in _items(raw):
         try:
-            draw, sale = read_sale(item, agent_id, session)
-            found.append((_id_of(item), (draw, sale)))
+            asked = _read(item)
+            found.append((asked.id, _sale(asked, agent_id, session)))
         except Invalid as problem:
             found.append((_id_of(item), problem))
     return found

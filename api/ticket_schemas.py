@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -49,6 +50,7 @@ def line_errors(draw_id: str, lines: Iterable[AskedLine]) -> list[FieldError]:
     return found
 
 
+@lru_cache(maxsize=8192)  # a thousand numbers, and what people mistype
 def _line_refusal(draw_game: str, game: str, play: str, number: str) -> tuple[str, str] | None:
     """(the field that is wrong, why), or None."""
     if game != draw_game or game not in GAMES:
