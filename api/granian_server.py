@@ -13,12 +13,16 @@ import signal
 import time
 from contextlib import suppress
 
+import structlog
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from runtime.process import ENDS_IN_S
+from runtime.logging import configure_logging
+from runtime.process import ENDS_IN_S, allow_files
 from runtime.settings import Settings
+
+_log = structlog.get_logger()
 
 LEAVE = signal.SIGUSR1  # tells a process to send people away
 SERVER_PID = "DRAWBREAK_API_SERVER"  # the variable that tells its processes whose they are
@@ -27,8 +31,11 @@ LEAVING_S = 2.0
 # Longer than a statement of the API, which is what answers may wait for.
 KILL_AFTER_S = 7
 
-# Of each process. A connection has one request at a time, so no more than these wait for a thread.
-CONNECTIONS = 512
+# Of each process. Terminals keep theirs between two sales, and the kernel does not spread them evenly: one too many
+# would wait to be heard until another left. A connection has one request at a time, so no more than these wait for a
+# thread.
+CONNECTIONS = 4096
+FILES = CONNECTIONS + 256  # that a process may have open
 # What may wait in the kernel to be accepted; more are refused there.
 BACKLOG = 1024
 
@@ -49,6 +56,9 @@ class Server(Granian):  # type: ignore[misc, valid-type]
 def main() -> None:
     settings = Settings.from_env(os.environ)
     os.environ[SERVER_PID] = str(os.getpid())
+    if not allow_files(FILES):
+        configure_logging(settings.log_level)
+        _log.warning("few_files", wanted=FILES, advice="raise the limit of open files (ulimit -n)")
     Server(
         "api.wsgi:app",
         address=settings.api_host,

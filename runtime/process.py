@@ -7,6 +7,7 @@ import fcntl
 import gc
 import hashlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -82,6 +83,15 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+
+
+def allow_files(count: int) -> bool:
+    """Raises how many files and connections this process and its children may have open; False: not so far."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most == count
 
 
 def lock_directory(directory: Path) -> int:

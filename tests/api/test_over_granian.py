@@ -19,11 +19,12 @@ import psutil
 import pytest
 
 from api.bodies import BATCH_BYTES_MAX, BODY_BYTES_MAX
-from runtime.process import free_port, spawn_options
+from runtime.process import allow_files, free_port, spawn_options
 from runtime.settings import WIDE_LIMITS, Settings
 from tests.api.conftest import PASSWORD, set_up
 
 START_WAIT_S = 30
+TERMINALS = 1_300
 
 
 class Server:
@@ -130,6 +131,32 @@ def test_requests_over_a_socket_are_answered_as_in_the_contract(server: Server) 
     assert headers["date"]
     assert server("GET /v1/docs/")[0] == 200
     assert server("POST /v1/tickets", {})[0] == 403
+
+
+@pytest.mark.slow
+def test_more_terminals_keep_a_connection_than_there_are_threads_and_all_are_answered(server: Server) -> None:
+    """Connections are kept between two sales: a terminal that could not connect for want of room would wait without
+    end, however little the others send."""
+    if not allow_files(TERMINALS + 200):
+        pytest.skip("this machine allows fewer open files")
+    terminals = []
+    try:
+        for _ in range(TERMINALS):
+            terminals.append(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20))
+            terminals[-1].connect()
+        for _ in range(2):
+            for terminal in terminals:
+                terminal.request("GET", "/health/live")
+            assert {_status(terminal) for terminal in terminals} == {200}
+    finally:
+        for terminal in terminals:
+            terminal.close()
+
+
+def _status(terminal: http.client.HTTPConnection) -> int:
+    answer = terminal.getresponse()
+    answer.read()
+    return answer.status
 
 
 @pytest.mark.slow
