@@ -38,7 +38,7 @@ test-slow: .venv/.stamp-dev ## the tests that kill processes, play a whole day o
 test-long: .venv/.stamp-dev ## those that take minutes: each part away, each kill by the dozen, deaf workers
 	@$(EXEC) $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long
 
-bench: .venv/.stamp-run ## measure beside a floor and the usual ways, in one run (QUICK=1: shorter and smaller)
+bench: .venv/.stamp-run ## measure beside a floor and the usual ways, in one run (QUICK=1: shorter and smaller; LONG=30: a sale of 30 minutes instead)
 	@$(EXEC) $(BIN)/python -m bench
 
 faults: .venv/.stamp-dev ## sell, close and settle while everything is broken on a seeded plan (SEED, MINUTES)

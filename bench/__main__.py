@@ -1,4 +1,5 @@
-"""`make bench`: one run of everything, one table of figures and ratios. QUICK=1: the same, shorter and smaller."""
+"""`make bench`: one run of everything, one table of figures and ratios. QUICK=1: the same, shorter and smaller.
+LONG=30: instead of it a sale of so many minutes."""
 
 from __future__ import annotations
 
@@ -7,13 +8,14 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from bench import chart, draining, memory, rush, selling, settling, tables
+from bench import chart, draining, long_sale, memory, rush, selling, settling, tables
 from bench.ground import Ground
 from demo.calls import Unexpected
 from demo.servers import FOREIGN
@@ -48,9 +50,17 @@ def main() -> int:
         os.environ.pop(name, None)
     os.environ |= {"VAR": str(ground.servers.var_dir), **WIDE_LIMITS}  # for the measures that need no HTTP
     began, load = time.monotonic(), os.getloadavg()
+    minutes = int(os.environ.get("LONG") or 0)
+
+    def say(what: str) -> None:
+        console.print(f"{time.monotonic() - began:5.0f} s  {what}")
+
     try:
         ground.start()
-        found = measure(ground, plan, lambda what: console.print(f"{time.monotonic() - began:5.0f} s  {what}"))
+        if minutes:
+            found = {"long_sale": long_sale.sell(ground, plan.seconds, minutes, say)}
+        else:
+            found = measure(ground, plan, say)
     except (Unexpected, ConnectionError, TimeoutError) as problem:
         console.print(f"[red]ended early:[/red] {problem}; see {ground.servers.var_dir}")
         return 1
@@ -59,14 +69,15 @@ def main() -> int:
     found["machine"] = {"processors": os.cpu_count(), "load_before": load, "load_after": os.getloadavg()}
     found["seconds"] = time.monotonic() - began
     (VAR / "result.json").write_text(json.dumps(found, indent=2))
-    (VAR / "result.svg").write_text(chart.draw(found))
-    tables.show(console, found)
-    console.print(f"{found['seconds']:.0f} s; {VAR / 'result.json'}, {VAR / 'result.svg'}")
+    if not minutes:
+        (VAR / "result.svg").write_text(chart.draw(found))
+        tables.show(console, found)
+    console.print(f"{found['seconds']:.0f} s; figures and a chart in {VAR}")
     shutil.rmtree(ground.servers.var_dir, ignore_errors=True)
     return 0
 
 
-def measure(ground: Ground, plan: Plan, say: Any) -> dict[str, Any]:
+def measure(ground: Ground, plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     """Every figure, by name."""
     found: dict[str, Any] = {}
     say("floor: the same server, a constant answer")
