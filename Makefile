@@ -3,7 +3,7 @@
 PYTHON ?= python3
 
 # Read by the commands below when they are set: make run PORT=9000
-export QUICK PORT SUPERADMIN_PASSWORD VAR TICKETS TERMINALS SEED MINUTES DRAW_RESULTS
+export QUICK LONG PORT SUPERADMIN_PASSWORD VAR TICKETS TERMINALS SEED MINUTES DRAW_RESULTS
 
 # Real results for the demo, if they lie beside the project; else the few that it brings with it.
 DRAW_RESULTS ?= $(wildcard ../shared/data/pcso_digit_results.csv)

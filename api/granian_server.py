@@ -35,7 +35,11 @@ KILL_AFTER_S = 7
 # would wait to be heard until another left. A connection has one request at a time, so no more than these wait for a
 # thread.
 CONNECTIONS = 4096
-FILES = CONNECTIONS + 256  # that a process may have open
+OTHER_FILES = 256  # of each process: its own connections, among others
+
+# Each thread gets a heap of the allocator's own by default, and a login takes 64 MB for its hash: processes grew to twice
+# their size.
+HEAPS = "2"
 # What may wait in the kernel to be accepted; more are refused there.
 BACKLOG = 1024
 
@@ -56,9 +60,11 @@ class Server(Granian):  # type: ignore[misc, valid-type]
 def main() -> None:
     settings = Settings.from_env(os.environ)
     os.environ[SERVER_PID] = str(os.getpid())
-    if not allow_files(FILES):
+    os.environ.setdefault("MALLOC_ARENA_MAX", HEAPS)
+    files = allow_files(CONNECTIONS + OTHER_FILES)
+    if files < CONNECTIONS + OTHER_FILES:
         configure_logging(settings.log_level)
-        _log.warning("few_files", wanted=FILES, advice="raise the limit of open files (ulimit -n)")
+        _log.warning("few_files", wanted=CONNECTIONS + OTHER_FILES, allowed=files)
     Server(
         "api.wsgi:app",
         address=settings.api_host,
@@ -69,7 +75,7 @@ def main() -> None:
         workers=settings.api_workers,
         blocking_threads=settings.api_threads,
         backlog=BACKLOG,
-        backpressure=CONNECTIONS,
+        backpressure=min(CONNECTIONS, max(1, files - OTHER_FILES)),
         log_level=LogLevels(settings.log_level),
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_AFTER_S,

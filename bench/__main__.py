@@ -55,6 +55,7 @@ def main() -> int:
     def say(what: str) -> None:
         console.print(f"{time.monotonic() - began:5.0f} s  {what}")
 
+    found: dict[str, Any]
     try:
         ground.start()
         if minutes:

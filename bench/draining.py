@@ -7,8 +7,6 @@ from array import array
 from bisect import bisect_left
 from typing import Any
 
-import redis
-
 from bench.ground import Ground
 
 BATCH = 100
@@ -40,13 +38,7 @@ def fill(ground: Ground, draw: str, tickets: int) -> int:
     while sold < tickets:
         found = ground.job(draw, min(20.0, max(1.0, (tickets - sold) / 12_000)), batch=BATCH, connections=8).run()
         sold += int(found["statuses"].get("200", 0)) * BATCH
-    return _top(ground, draw)
-
-
-def _top(ground: Ground, draw: str) -> int:
-    """The last serial that the gate gave."""
-    with redis.Redis.from_url(ground.servers.redis_url) as client:
-        return int(client.hget(f"draw:{draw}", "serial") or 0)
+    return ground.top(draw)
 
 
 def lag(ground: Ground, per_s: float, seconds: float) -> dict[str, Any]:
@@ -60,7 +52,7 @@ def lag(ground: Ground, per_s: float, seconds: float) -> dict[str, Any]:
                 serials.append(serial)
                 instants.append(time.time())
             time.sleep(SAMPLE_S)
-        ground.wait_stored(draw, _top(ground, draw))
+        ground.wait_stored(draw, ground.top(draw))
         rows = sql.execute(
             "SELECT serial, extract(epoch FROM accepted_at) FROM tickets JOIN draws ON draws.id = draw_id "
             "WHERE name = %s AND serial <= %s",

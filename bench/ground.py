@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import redis
 from sqlalchemy.engine import make_url
 
 from bench.load import MARK
@@ -176,6 +177,11 @@ class Ground:
         query = "SELECT serial FROM positions JOIN draws ON draws.id = draw_id WHERE name = %s"
         row = sql.execute(query, [draw]).fetchone()
         return int(row[0]) if row else 0
+
+    def top(self, draw: str) -> int:
+        """The last serial that the gate gave."""
+        with redis.Redis.from_url(self.servers.redis_url) as client:
+            return int(client.hget(f"draw:{draw}", "serial") or 0)  # type: ignore[arg-type]
 
     def wait_stored(self, draw: str, serial: int) -> None:
         """Until the ticket with that serial is stored."""

@@ -36,6 +36,7 @@ def accept(ground: Ground, seconds: float) -> dict[str, Any]:
     ground.job(draw, min(3.0, seconds)).run()  # warm: connections, tokens, scripts
     with ground.nobody_drains():
         idle = ground.job(draw, seconds).run()
+    ground.wait_stored(draw, ground.top(draw))  # what was left lying is none of the next measure's
     running = ground.job(ground.draw(), seconds).run()
     paced = ground.job(ground.draw(), seconds, per_s=running["per_s"] * OPEN_LOOP_SHARE).run()
     return {"idle": idle, "running": running, "open_loop": paced}

@@ -85,13 +85,14 @@ def collect_seldom() -> None:
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
-def allow_files(count: int) -> bool:
-    """Raises how many files and connections this process and its children may have open; False: not so far."""
+def allow_files(count: int) -> int:
+    """Sees to it that this process and its children may have so many files and connections open, or as many as the
+    system lets them; gives how many that are, `count` at most."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return most == count
+    return most
 
 
 def lock_directory(directory: Path) -> int:
