@@ -119,9 +119,7 @@ def _commissions(session: Session, names: Mapping[int, str]) -> Iterator[str]:
         if draw_id in done:
             draw = session.get_one(Draw, draw_id)
             assert draw.opened_at is not None
-            of_tickets = sums_of_tickets(session, draw).agents
-            live = {agent: counts["stake"] - counts["voided_stake"] for agent, counts in of_tickets.items()}
-            wanted = commissions_of(session, draw.opened_at, live)
+            wanted = commissions_of(session, draw.opened_at, sums_of_tickets(session, draw, bets=False).live())
         for user_id in sorted(found.keys() | wanted.keys()):
             if found.get(user_id, 0) != wanted.get(user_id, 0):
                 yield (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
@@ -106,22 +107,21 @@ def stored_leaves(
     annulled: Annulled,
     first: int = 1,
     last: int | None = None,
-) -> Iterator[Leaf]:
+) -> Generator[Leaf]:
     """Leaves from PostgreSQL in serial order, streamed. `gaps`: those within the asked serials; `voided`: stake given
     back by serial, of annulled tickets too. Nobody else may use the session until all of them are taken.
     """
     name = draw.name
-    tickets = (
-        _stored_leaf(name, row, row.serial in voided)
-        for row in chain.from_iterable(ahead(ticket_chunks(session, draw.id, draw.date, first, last)))
-    )
     others = [gap_leaf(name, *gap) for gap in gaps] + [
         annulled_leaf(name, place.serial, raw, voided.get(place.serial))
         for place, raw in annulled.raw.items()
         if place.sub == 0 and first <= place.serial and (last is None or place.serial <= last)
     ]
-    serial = attrgetter("serial")
-    return heapq.merge(tickets, sorted(others, key=serial), key=serial) if others else tickets
+    chunks = ticket_chunks(session, draw.id, draw.date, first, last)
+    with closing(ahead(chunks) if last is None else chunks) as parts:
+        tickets = (_stored_leaf(name, row, row.serial in voided) for row in chain.from_iterable(parts))
+        serial = attrgetter("serial")
+        yield from heapq.merge(tickets, sorted(others, key=serial), key=serial) if others else tickets
 
 
 def _stored_leaf(draw: str, row: StoredTicket, voided: bool) -> Leaf:

@@ -6,6 +6,7 @@ Neither leads to the root that was published before the draw.
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import zip_longest
 
 from sqlalchemy.orm import Session
@@ -52,8 +53,9 @@ def check_pool(session: Session, draw: Draw) -> Seal:
     annulled = annulled_in(session, draw.id)
     voided = voided_stakes(session, draw.id) | annulled.voids
     stored = Side()
-    for leaf in stored_leaves(session, draw, gaps_of(session, draw.id), voided, annulled):
-        stored.add(leaf)
+    with closing(stored_leaves(session, draw, gaps_of(session, draw.id), voided, annulled)) as leaves:
+        for leaf in leaves:
+            stored.add(leaf)
     stored.finish()
     if (stored.size, stored.root) == (seal.tree_size, seal.merkle_root):
         return seal

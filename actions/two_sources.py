@@ -5,7 +5,8 @@ Both are read as streams, side by side; memory holds one block of each, the void
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,16 +123,19 @@ def compare(res: Resources, session: Session, draw: Draw, position: PositionRow,
     journal, stored, seen = Side(), Side(), Seen()
     shown: list[dict[str, Any]] = []
     differing = 0
-    from_journal = _journal_leaves(res, draw.name, voided, annulled, seen)
-    for mine, theirs in _pairs(from_journal, stored_leaves(session, draw, gaps, voided, annulled)):
-        if mine is not None:
-            journal.add(mine)
-        if theirs is not None:
-            stored.add(theirs)
-        if mine is None or theirs is None or mine.text != theirs.text:
-            differing += 1
-            if differing <= SHOWN_MAX:
-                shown.append(_shown(mine, theirs))
+    with (  # whatever happens: nobody reads on in the session that is rolled back then
+        contextlib.closing(_journal_leaves(res, draw.name, voided, annulled, seen)) as from_journal,
+        contextlib.closing(stored_leaves(session, draw, gaps, voided, annulled)) as from_tickets,
+    ):
+        for mine, theirs in _pairs(from_journal, from_tickets):
+            if mine is not None:
+                journal.add(mine)
+            if theirs is not None:
+                stored.add(theirs)
+            if mine is None or theirs is None or mine.text != theirs.text:
+                differing += 1
+                if differing <= SHOWN_MAX:
+                    shown.append(_shown(mine, theirs))
     journal.finish()
     stored.finish()
     sums, of_tickets = kept_sums(session, draw.id), sums_of_tickets(session, draw)
@@ -189,10 +193,22 @@ def _may_be(count: int, stake: int, most: int) -> bool:
 
 def _journal_leaves(
     res: Resources, draw: str, voided: Mapping[int, int], annulled: Annulled, seen: Seen
-) -> Iterator[Leaf]:
+) -> Generator[Leaf]:
     """Leaves from the journal in serial order; `voided` and the places in `annulled` are the database's word, to be
     held against `seen`."""
-    for place, raw, back in res.journal.entries(draw):
+    entries = res.journal.entries(draw)
+    with contextlib.closing(entries):
+        yield from _leaves_of(entries, draw, voided, annulled, seen)
+
+
+def _leaves_of(
+    entries: Iterator[tuple[Position, bytes, bool]],
+    draw: str,
+    voided: Mapping[int, int],
+    annulled: Annulled,
+    seen: Seen,
+) -> Iterator[Leaf]:
+    for place, raw, back in entries:
         seen.restored += back and place.sub == 0
         if place in annulled.raw:
             seen.annulled[place] = raw

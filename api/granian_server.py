@@ -19,7 +19,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 from runtime.logging import configure_logging
-from runtime.process import ENDS_IN_S, allow_files
+from runtime.process import ENDS_IN_S, allow_files, share_heaps
 from runtime.settings import Settings
 
 _log = structlog.get_logger()
@@ -37,9 +37,8 @@ KILL_AFTER_S = 7
 CONNECTIONS = 4096
 OTHER_FILES = 256  # of each process: its own connections, among others
 
-# Each thread gets a heap of the allocator's own by default, and a login takes 64 MB for its hash: processes grew to twice
-# their size.
-HEAPS = "2"
+# By default each thread has a heap of its own, and a login takes 64 MB for its hash: they grew to twice their size.
+HEAPS = 2
 # What may wait in the kernel to be accepted; more are refused there.
 BACKLOG = 1024
 
@@ -60,7 +59,7 @@ class Server(Granian):  # type: ignore[misc, valid-type]
 def main() -> None:
     settings = Settings.from_env(os.environ)
     os.environ[SERVER_PID] = str(os.getpid())
-    os.environ.setdefault("MALLOC_ARENA_MAX", HEAPS)
+    share_heaps(HEAPS)
     files = allow_files(CONNECTIONS + OTHER_FILES)
     if files < CONNECTIONS + OTHER_FILES:
         configure_logging(settings.log_level)

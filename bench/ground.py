@@ -181,7 +181,7 @@ class Ground:
     def top(self, draw: str) -> int:
         """The last serial that the gate gave."""
         with redis.Redis.from_url(self.servers.redis_url) as client:
-            return int(client.hget(f"draw:{draw}", "serial") or 0)  # type: ignore[arg-type]
+            return int(client.hget(f"draw:{draw}", "serial") or 0)
 
     def wait_stored(self, draw: str, serial: int) -> None:
         """Until the ticket with that serial is stored."""

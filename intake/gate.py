@@ -54,7 +54,8 @@ class Gate(GateOfAgents):
         """Sells tickets of one draw in order; each answer is the ticket, or the problem that refused it.
 
         Tickets with the same `batch`, a token of the caller's, count once against the agent's rate.
-        Raises Unreconciled, IntakeUnavailable: then each of them may or may not have been taken.
+        Raises Unreconciled, IntakeUnavailable, or has them as answers of all tickets behind those that were sold: then
+        each of these may or may not have been taken.
         """
         with self._answering():
             return self._sell(draw, sales, batch)
@@ -64,7 +65,12 @@ class Gate(GateOfAgents):
         for (agent, session), mine in groupby(sales, key=lambda sale: (sale.agent_id, sale.session)):
             asked = list(mine)
             for first in range(0, len(asked), SALES_A_CALL):
-                found += self._sell_some(draw, agent, session, asked[first : first + SALES_A_CALL], batch)
+                try:
+                    found += self._sell_some(draw, agent, session, asked[first : first + SALES_A_CALL], batch)
+                except errors.IntakeUnavailable as problem:
+                    if not found:
+                        raise
+                    return found + [problem] * (len(sales) - len(found))  # those before are sold
         return found
 
     def _sell_some(
@@ -74,29 +80,30 @@ class Gate(GateOfAgents):
         per_s, kind = (self._rates.batches_per_s, "batch") if batch else (self._rates.sales_per_s, "single")
         words: list[Any] = [*self._seen(draw), agent_id, session, SECOND_US // per_s, kind]
         for sale in sales:
+            if not sale.lines:
+                raise ValueError("a ticket has lines")
             its_bets = bets.arguments(game, sale.lines)
             words += (sale.id, lines_text(sale.lines), sum([line.stake for line in sale.lines]), len(its_bets))
             words += its_bets
         names = [*_draw_keys(draw), keys.wallet(agent_id), keys.bell(draw)]
         names += [keys.limits(draw), keys.ended(session), keys.batch(batch)]
-        outcome, *answers = self._call("sell", names, words)
+        outcome, *answers = self._run([("sell", names, words)], alone=bool(batch))[0]
         if outcome == b"no_draw":
             return [DrawUnknown() for _ in sales]
-        ring, *answers = answers
-        found = [self._sold(game, sale, answer) for sale, answer in zip(sales, answers, strict=True)]
-        for held, answer in zip(found, answers, strict=True):
+        ring = answers.pop(0) == b"1"
+        found: list[Held | errors.Problem | DrawUnknown] = []
+        for sale, answer in zip(sales, answers, strict=True):
+            found.append(held := self._sold(game, sale, answer, ring))
             if isinstance(held, Held):
                 self._note(draw, _place(answer[3:5]) if held.replayed else Position(held.serial, 0))
             elif answer[0] == b"cancelled":
                 self._note(draw, _place(answer[1:3]))
-        if ring == b"1":
-            found = [held._replace(ring=True) if isinstance(held, Held) else held for held in found]
         return found
 
-    def _sold(self, game: str, sale: Sale, answer: list[Any]) -> Held | errors.Problem | DrawUnknown:
+    def _sold(self, game: str, sale: Sale, answer: list[Any], ring: bool) -> Held | errors.Problem:
         outcome = answer[0]
         if outcome == b"sold":
-            return _checked(sale, Held(int(answer[1]), "", _ticket(answer[2])))
+            return _checked(sale, Held(int(answer[1]), "", _ticket(answer[2]), ring=ring))
         if outcome == b"again":
             return _checked(sale, _held(answer[1], answer[2])._replace(replayed=True))
         if outcome == b"credit":
@@ -105,7 +112,7 @@ class Gate(GateOfAgents):
             return errors.SlowDown(retry_after=max(1, math.ceil(int(answer[1]) / 1000)))
         if outcome == b"sold_out":
             return errors.SoldOut(lines=_short(game, sale, answer[1:]))
-        return _refusal(outcome)
+        return _REFUSALS[outcome]()
 
     # ── after the sale ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -317,9 +324,5 @@ _REFUSALS: dict[bytes, Callable[[], errors.Problem]] = {
 }
 
 
-def _refusal(outcome: bytes) -> errors.Problem | DrawUnknown:
-    return DrawUnknown() if outcome == b"no_draw" else _REFUSALS[outcome]()
-
-
 def _raisable(outcome: bytes) -> Exception:
-    return _refusal(outcome)
+    return DrawUnknown() if outcome == b"no_draw" else _REFUSALS[outcome]()

@@ -82,13 +82,18 @@ class GateCalls:
     def _call(self, script: str, names: Sequence[str], arguments: Sequence[Any]) -> list[Any]:
         return self._run([(script, names, arguments)])[0]
 
-    def _run(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Any]]]) -> list[list[Any]]:
-        """Runs scripts in one round trip; answers are lists whose first item is the outcome."""
+    def _run(
+        self, calls: Sequence[tuple[str, Sequence[str], Sequence[Any]]], *, alone: bool = False
+    ) -> list[list[Any]]:
+        """Runs scripts in one round trip; answers are lists whose first item is the outcome.
+
+        `alone`: nobody else shall wait for these calls.
+        """
         commands = [
             ("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments) for script, names, arguments in calls
         ]
         with self._guarded():
-            if self._line is not None and len(commands) == 1 and not self._replication.replicas:
+            if self._line is not None and not alone and len(commands) == 1 and not self._replication.replicas:
                 answers = [self._line.ask(*commands[0])]
             else:
                 answers = self._ask(commands)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -35,9 +36,10 @@ class Journal:
         for place, raw, _ in self.entries(draw, count):
             yield place, raw
 
-    def entries(self, draw: str, count: int = READ_RECORDS) -> Iterator[tuple[Position, bytes, bool]]:
+    def entries(self, draw: str, count: int = READ_RECORDS) -> Generator[tuple[Position, bytes, bool]]:
         """As `all`, with whether the record was written back from the database."""
-        return chain.from_iterable(ahead(self._chunks(draw, count)))
+        with closing(ahead(self._chunks(draw, count))) as chunks:
+            yield from chain.from_iterable(chunks)
 
     def _chunks(self, draw: str, count: int) -> Iterator[list[tuple[Position, bytes, bool]]]:
         position = START

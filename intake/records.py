@@ -26,7 +26,6 @@ _OPEN = re.compile(r"o\|(\d{1,15})\|(.+)\Z", re.ASCII)
 _CLOSE = re.compile(r"z\|(\d{1,15})\|(\d{1,15})\|(\d{1,15})\|(\d{1,18})\|(\d{1,15})\|(\d{1,18})\|(\w+)\Z", re.ASCII)
 _LINE = re.compile(r"([sr])([0-9-]{1,10}):(\d{1,15})", re.ASCII)
 
-_FIELDS = (b"r", b"b")
 PLAY_LETTERS = {"straight": "s", "rambolito": "r"}
 _PLAYS = {letter: play for play, letter in PLAY_LETTERS.items()}
 
@@ -122,13 +121,9 @@ Record = TicketRecord | VoidRecord | GapRecord | OpenRecord | CloseRecord
 
 
 def raw_record(entry: Sequence[bytes]) -> tuple[bytes, bool]:
-    """(the record's bytes, whether they were written back from the database) of a stream's entry, as name, value, …
-
-    What the gate wrote has one field; of anything else no bytes are made up.
-    """
-    if len(entry) == 2 and entry[0] in _FIELDS:
-        return entry[1], entry[0] == b"b"
-    return b"", False
+    """(the record's bytes, whether they were written back from the database) of a stream's entry: name, value, …"""
+    fields = {entry[0]: entry[1]} if len(entry) == 2 else dict(zip(entry[::2], entry[1::2], strict=True))
+    return (fields[b"r"], False) if b"r" in fields else (fields.get(b"b", b""), True)
 
 
 def lines_text(lines: tuple[Line, ...]) -> str:

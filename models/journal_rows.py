@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import date as Date
 from itertools import chain
 from typing import Any, NamedTuple
@@ -158,7 +158,7 @@ def read_tickets(
 
 def ticket_chunks(
     session: Session, draw_id: int, day: Date, first: int = 1, last: int | None = None
-) -> Iterator[list[StoredTicket]]:
+) -> Generator[list[StoredTicket]]:
     """As `read_tickets`, up to READ_ROWS at a time."""
     statement = text(
         f"""

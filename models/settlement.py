@@ -178,11 +178,12 @@ def steps_of(session: Session, draw_id: int, version: int) -> Sequence[Settlemen
     return session.scalars(query.order_by(SettlementStep.ordinal)).all()
 
 
-def stakes_that_won(session: Session, draw_id: int, version: int) -> list[tuple[str, str, int]]:
-    """(play, number as bet, centavos staked) of that version's winners."""
-    query = select(Winner.play, Winner.number, func.sum(Winner.stake, type_=BigInteger))
-    query = query.where(Winner.draw_id == draw_id, Winner.version == version).group_by(Winner.play, Winner.number)
-    return [(play, number, int(stake)) for play, number, stake in session.execute(query)]
+def stakes_that_won(session: Session, draw_id: int, version: int) -> list[tuple[int, str, str, int]]:
+    """(agent, play, number as bet, centavos staked) of that version's winners."""
+    by = Winner.agent_id, Winner.play, Winner.number
+    query = select(*by, func.sum(Winner.stake, type_=BigInteger)).group_by(*by)
+    rows = session.execute(query.where(Winner.draw_id == draw_id, Winner.version == version))
+    return [(agent, play, number, int(stake)) for agent, play, number, stake in rows]
 
 
 def totals_of_winners(session: Session, draw_id: int, version: int) -> tuple[int, int]:

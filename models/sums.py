@@ -25,6 +25,10 @@ class Sums(NamedTuple):
         """COUNTS of the draw."""
         return {name: sum(agent[name] for agent in self.agents.values()) for name in COUNTS}
 
+    def live(self) -> dict[int, int]:
+        """The agents' stakes without those of voided tickets."""
+        return {agent: counts["stake"] - counts["voided_stake"] for agent, counts in self.agents.items()}
+
     def digest(self) -> bytes:
         """SHA-256 over all of them: what a seal keeps."""
         lines = [f"{agent}|" + "|".join(str(counts[name]) for name in COUNTS) for agent, counts in self.agents.items()]
@@ -39,8 +43,8 @@ def kept_sums(session: Session, draw_id: int) -> Sums:
     return Sums(agents, {bet: stake for bet, stake in exposure_of(session, draw_id).items() if stake})
 
 
-def sums_of_tickets(session: Session, draw: Draw) -> Sums:
-    """Made anew: reads every ticket and line of the draw."""
+def sums_of_tickets(session: Session, draw: Draw, *, bets: bool = True) -> Sums:
+    """Made anew: reads every ticket of the draw, and every line; not these without `bets`."""
     agents = session.execute(
         text(
             """
@@ -53,6 +57,11 @@ def sums_of_tickets(session: Session, draw: Draw) -> Sums:
         ),
         {"day": draw.date, "draw": draw.id},
     ).all()
+    by_agent = {agent: dict(zip(COUNTS, counts, strict=True)) for agent, *counts in agents}
+    return Sums(by_agent, _bets_of_lines(session, draw) if bets else {})
+
+
+def _bets_of_lines(session: Session, draw: Draw) -> dict[tuple[str, str], int]:
     lines = session.execute(
         text(
             """
@@ -65,8 +74,8 @@ def sums_of_tickets(session: Session, draw: Draw) -> Sums:
         ),
         {"day": draw.date, "draw": draw.id},
     )
-    bets: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str], int] = {}
     for play, number, stake in lines:
         bet = play, match_key(draw.game, play, number)
-        bets[bet] = bets.get(bet, 0) + stake
-    return Sums({agent: dict(zip(COUNTS, counts, strict=True)) for agent, *counts in agents}, bets)
+        found[bet] = found.get(bet, 0) + stake
+    return found

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Part = TypeVar("Part")
 
 
-def ahead(parts: Iterator[Part]) -> Iterator[Part]:
+def ahead(parts: Iterator[Part]) -> Generator[Part]:
     """The same parts, each fetched by a thread while the caller has the one before it.
 
-    What the parts come from is that thread's until all are taken or the iterator is closed. Raises what fetching
-    raised.
+    What the parts come from is that thread's until all are taken or this is closed, which waits for the thread. Raises
+    what fetching raised.
     """
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, parts, None)

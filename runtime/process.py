@@ -24,6 +24,7 @@ ENDS_IN_S = 10
 
 COLLECT_AFTER = 50_000  # objects made and not released; these are a few megabytes
 
+M_ARENA_MAX = -8  # <malloc.h>
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
@@ -83,6 +84,13 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+
+
+def share_heaps(count: int) -> None:
+    """Lets the threads of this process and its children share so many heaps. Does nothing without glibc."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if sys.platform.startswith("linux") and mallopt is not None:
+        mallopt(M_ARENA_MAX, count)
 
 
 def allow_files(count: int) -> int:

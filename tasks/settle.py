@@ -120,18 +120,18 @@ def _winners(session: Session, draw: Draw) -> None:
 
 def _check_stakes(session: Session, draw: Draw, bets: list[tuple[str, str]]) -> None:
     """A ticket that was changed after the seal so that it wins, or does not, changes what stands on those bets."""
-    sealed = _sealed_sums(session, draw).bets
-    wanted = {bet: sealed.get(bet, 0) for bet in {_key(draw, *bet) for bet in bets}}
-    found = dict.fromkeys(wanted, 0)
-    for play, number, stake in stakes_that_won(session, draw.id, draw.result_version):
-        found[_key(draw, play, number)] += stake
+    sealed = _sealed_sums(session, draw)
+    keys = {bet: (bet[0], match_key(draw.game, *bet)) for bet in bets}
+    wanted = {key: sealed.bets[key] for key in keys.values() if key in sealed.bets}
+    found: dict[tuple[str, str], int] = {}
+    for agent, play, number, stake in stakes_that_won(session, draw.id, draw.result_version):
+        key = keys.get((play, number), (play, number))  # one that does not win differs as it stands
+        found[key] = found.get(key, 0) + stake
+        if agent not in sealed.agents:
+            raise OutOfBalance(f"agent {agent} has winners, and sold nothing of what was sealed")
     if found != wanted:
-        wrong = sorted(bet for bet in wanted if found[bet] != wanted[bet])
+        wrong = sorted(bet for bet in found.keys() | wanted.keys() if found.get(bet) != wanted.get(bet))
         raise OutOfBalance(f"the stakes on {wrong[:10]} are not those that were sealed")
-
-
-def _key(draw: Draw, play: str, number: str) -> tuple[str, str]:
-    return play, match_key(draw.game, play, number)
 
 
 def _sealed_sums(session: Session, draw: Draw) -> Sums:
@@ -163,9 +163,7 @@ def _commissions(session: Session, draw: Draw) -> None:
     assert draw.opened_at is not None
     if draw_entry(session, draw.id, "commission") is not None:
         return
-    sold = _sealed_sums(session, draw).agents
-    live = {agent: counts["stake"] - counts["voided_stake"] for agent, counts in sold.items()}
-    earned = commissions_of(session, draw.opened_at, live)
+    earned = commissions_of(session, draw.opened_at, _sealed_sums(session, draw).live())
     if not earned:
         return
     lock_wallets(session, list(earned))

@@ -30,8 +30,8 @@ local pay_straight, limit_payout = tonumber(draw.pay_straight), tonumber(draw.li
 -- What the tickets of this call change. It is written at the end, in one write a key but for the journal: each is a
 -- command more in the server's file.
 local sold, sold_stake, states, records = {}, 0, {}, {}
-local exposure, staked = {}, {}
-local available, pace_us, paced, admitted
+local exposure, staked, own_limits = {}, {}, {}
+local available, pace_us, paced, admitted, admitted_now
 -- What every ticket of the call meets alike, once one has met it; and what is damaged: then nothing is written.
 local shut, full, damage
 
@@ -77,14 +77,12 @@ local function slowed()
   local ahead_us = next_us - now_us - SECOND_US
   local wait_ms = ahead_us > 0 and text(math.ceil(ahead_us / 1000))
   if not wait_ms then pace_us, paced = next_us, true end
-  if batch then
-    admitted = wait_ms or '0'
-    call('SET', KEYS[9], admitted, 'EX', BATCH_S)
-  end
+  if batch then admitted, admitted_now = wait_ms or '0', true end
   return wait_ms
 end
 
--- Fetches what stands on the fields of the bets in ARGV[at] to ARGV[last], as far as this call does not know it.
+-- Fetches what stands on the fields of the bets in ARGV[at] to before ARGV[last], as far as this call does not know it,
+-- and limits of their own.
 local function fetch(at, last)
   local fields = {}
   local function want(field)
@@ -104,18 +102,20 @@ local function fetch(at, last)
   for i, value in ipairs(call('HMGET', KEYS[4], unpack(fields))) do
     if value then exposure[fields[i]] = tonumber(value) end
   end
+  if draw.numbered ~= '1' then return end
+  if call('EXISTS', KEYS[7]) == 0 then damage = 'the limits by number are gone' end
+  for i, value in ipairs(call('HMGET', KEYS[7], unpack(fields))) do own_limits[fields[i]] = value end
 end
 
 local function limit_of(field)
-  local own = draw.numbered == '1' and call('HGET', KEYS[7], field)
-  return tonumber(own or string.sub(field, 1, 1) == 's' and draw.limit_straight or draw.limit_rambolito)
+  local limit = string.sub(field, 1, 1) == 's' and draw.limit_straight or draw.limit_rambolito
+  return tonumber(own_limits[field] or limit)
 end
 
--- Puts the bets on what stands, each on top of those before it, so that the bets of one ticket count together. Gives
--- (index, left) of those that do not fit, and what was put: field, stake…
+-- Puts the bets on what stands, each on top of those before it, so that the bets of one ticket count together, and takes
+-- them all back if one does not fit or there is no memory. Gives (index, left) of those that do not fit.
 local function place(at, last)
   fetch(at, last)
-  if draw.numbered == '1' and call('EXISTS', KEYS[7]) == 0 then damage = 'the limits by number are gone' end
   local short, placed, index = {}, {}, 0
   while at < last do
     local amount, field, rambolito = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 3]
@@ -136,7 +136,16 @@ local function place(at, last)
     end
     at = after
   end
-  return short, placed
+  if #short == 0 and full == nil then full = call('HGET', 'gate', 'full') == '1' end
+  local taken_back = #short > 0 or full
+  for i = 1, #placed, 2 do
+    if taken_back then
+      exposure[placed[i]] = exposure[placed[i]] - placed[i + 1]
+    else
+      staked[placed[i]] = true
+    end
+  end
+  return short
 end
 
 local function sell(id, lines, stake, at, last)
@@ -147,20 +156,13 @@ local function sell(id, lines, stake, at, last)
   local wait_ms = slowed()
   if wait_ms then return {'slow', wait_ms} end
   if available < stake then return {'credit', text(available)} end
-  local short, placed = place(at, last)
-  if #short == 0 then
-    if full == nil then full = call('HGET', 'gate', 'full') == '1' end
-    if not full then
-      serial, sub, available, sold_stake = serial + 1, '0', available - stake, sold_stake + stake
-      for i = 1, #placed, 2 do staked[placed[i]] = true end
-      sold[#sold + 1], states[id] = id, text(serial)
-      records[id] = table.concat({'t', agent, id, text(now), text(available), lines}, '|')
-      return {'sold', states[id], records[id]}
-    end
-  end
-  for i = 1, #placed, 2 do exposure[placed[i]] = exposure[placed[i]] - placed[i + 1] end
+  local short = place(at, last)
   if #short > 0 then return {'sold_out', unpack(short)} end
-  return {'full'}
+  if full then return {'full'} end
+  serial, sub, available, sold_stake = serial + 1, '0', available - stake, sold_stake + stake
+  sold[#sold + 1], states[id] = id, text(serial)
+  records[id] = table.concat({'t', agent, id, text(now), text(available), lines}, '|')
+  return {'sold', states[id], records[id]}
 end
 
 local answers, at = {'answers', '0'}, TICKETS_AT
@@ -172,27 +174,26 @@ while at <= #ARGV do
   at = after
 end
 
-local function pairs_of(found, value)
-  local flat = {}
-  for name in pairs(found) do
-    flat[#flat + 1] = name
-    flat[#flat + 1] = text(value[name])
-  end
-  return flat
-end
-
 local failed = commit(function()
+  if admitted_now then call('SET', KEYS[9], admitted, 'EX', BATCH_S) end
   if shut == 'cutoff' and draw.latch == '' then call('HSET', KEYS[1], 'latch', 'cutoff', 'last_ms', text(now)) end
-  for i, id in ipairs(sold) do append(KEYS[2], serial - #sold + i, 0, records[id]) end
-  local wallet = {}
+  local known_ids, stakes, wallet = {}, {}, {}
+  for i, id in ipairs(sold) do
+    append(KEYS[2], serial - #sold + i, 0, records[id])
+    known_ids[2 * i - 1], known_ids[2 * i] = id, states[id]
+  end
+  for field in pairs(staked) do
+    stakes[#stakes + 1] = field
+    stakes[#stakes + 1] = text(exposure[field])
+  end
   if #sold > 0 then wallet = {'available', text(available)} end
   if paced then
     wallet[#wallet + 1], wallet[#wallet + 2] = pace, text(pace_us)
   end
   if #wallet > 0 then call('HSET', KEYS[5], unpack(wallet)) end
   if #sold == 0 then return end
-  call('HSET', KEYS[3], unpack(pairs_of(states, states)))
-  call('HSET', KEYS[4], unpack(pairs_of(staked, exposure)))
+  call('HSET', KEYS[3], unpack(known_ids))
+  call('HSET', KEYS[4], unpack(stakes))
   call('HSET', KEYS[1], 'serial', text(serial), 'sub', '0', 'last_ms', text(now),
     'tickets', text(tonumber(draw.tickets) + #sold), 'stake', text(tonumber(draw.stake) + sold_stake))
   if call('SET', KEYS[6], '1', 'NX', 'EX', 2) then answers[2] = '1' end

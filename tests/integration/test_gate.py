@@ -121,8 +121,8 @@ def test_an_answer_to_another_sale_becomes_nobodys_receipt(lottery: Lottery, mon
     mine, others = (Sale(agent, new_id(), (line("s046:10"),)) for _ in range(2))
     run, answers = gate._run, []
 
-    def kept(calls: Any) -> Any:
-        answers.append(run(calls))
+    def kept(calls: Any, **how: Any) -> Any:
+        answers.append(run(calls, **how))
         return answers[-1]
 
     monkeypatch.setattr(gate, "_run", kept)
@@ -130,7 +130,7 @@ def test_an_answer_to_another_sale_becomes_nobodys_receipt(lottery: Lottery, mon
         gate.sell(draw, [others])
     assert [answer[0][2][0] for answer in answers] == [b"sold", b"again"]
     for answer in answers:
-        monkeypatch.setattr(gate, "_run", lambda _, answer=answer: answer)
+        monkeypatch.setattr(gate, "_run", lambda _, answer=answer, **__: answer)
         with pytest.raises(RuntimeError, match=others.id):
             gate.sell(draw, [mine])
 

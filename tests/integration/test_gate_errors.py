@@ -94,6 +94,30 @@ def test_a_sale_that_fails_at_any_command_is_taken_whole_or_not_at_all(lottery: 
     assert for_each_command(lottery, "sell", attempt, check) >= 12
 
 
+def test_tickets_of_one_call_that_fails_at_any_command_are_taken_each_whole_or_not_at_all(lottery: Lottery) -> None:
+    agent, draw = lottery.person(pesos=5000), lottery.draw()
+    rounds: list[list[Sale]] = []
+
+    def attempt(gate: Gate, _: int) -> None:
+        rounds.append([Sale(agent, new_id(), (line(f"s04{digit}:10"), line("r123:5"))) for digit in range(3)])
+        assert not any(isinstance(answer, Problem) for answer in gate.sell(draw, rounds[-1], batch=new_id()))
+
+    def check(command: int) -> None:
+        taken = [lottery.res.gate.find_id(draw, sale.id) is not None for sale in rounds[-1]]
+        assert taken == sorted(taken, reverse=True), "never a later one without those before it"
+        lottery.res.gate.sell(draw, rounds[-1], batch=new_id())  # the terminal asks again
+        count = len(rounds)
+        exposure = {("straight", f"04{digit}"): 1000 * count for digit in range(3)}
+        assert gate_state(lottery, draw, agent) == (
+            [3 * count, 0, 3 * count, 4500 * count, 0, 0],
+            {**exposure, ("rambolito", "123"): 1500 * count},
+            500_000 - 4500 * count,
+            3 * count,
+        ), f"at command {command}, taken before asking again: {taken}"
+
+    assert for_each_command(lottery, "sell", attempt, check) >= 18
+
+
 def test_a_void_that_fails_at_any_command_is_done_whole_or_not_at_all(lottery: Lottery) -> None:
     agent, draw = lottery.person(pesos=5000), lottery.draw()
     done = 0
