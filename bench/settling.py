@@ -55,8 +55,21 @@ def _one(ground: Ground, tickets: int) -> dict[str, Any]:
         "seal_s": sealed,
         "settle_fixed_s": fixed,
         "settle_proportional_s": proportional,
+        "report_s": _report_s(ground, draw),
         "settle_worker_peak_mb": peak.mb,
     }
+
+
+def _report_s(ground: Ground, draw: str) -> float:
+    """Of the settlement with proportional winners: how long the draw's report took."""
+    query = """
+        SELECT extract(epoch FROM s.finished_at - s.started_at) FROM settlement_steps s
+        JOIN draws d ON d.id = s.draw_id AND d.result_version = s.version WHERE d.name = %s AND s.name = 'report'
+        """
+    with ground.sql() as sql:
+        row = sql.execute(query, [draw]).fetchone()
+    assert row is not None
+    return float(row[0])
 
 
 def _sell_fixed(ground: Ground, draw: str) -> None:
