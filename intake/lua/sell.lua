@@ -175,7 +175,6 @@ while at <= #ARGV do
 end
 
 local failed = commit(function()
-  if admitted_now then call('SET', KEYS[9], admitted, 'EX', BATCH_S) end
   if shut == 'cutoff' and draw.latch == '' then call('HSET', KEYS[1], 'latch', 'cutoff', 'last_ms', text(now)) end
   local known_ids, stakes, wallet = {}, {}, {}
   for i, id in ipairs(sold) do
@@ -191,6 +190,7 @@ local failed = commit(function()
     wallet[#wallet + 1], wallet[#wallet + 2] = pace, text(pace_us)
   end
   if #wallet > 0 then call('HSET', KEYS[5], unpack(wallet)) end
+  if admitted_now then call('SET', KEYS[9], admitted, 'EX', BATCH_S) end
   if #sold == 0 then return end
   call('HSET', KEYS[3], unpack(known_ids))
   call('HSET', KEYS[4], unpack(stakes))
