@@ -44,7 +44,7 @@ def held(lottery: Lottery, draw: str, agent: int) -> tuple[Any, ...]:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tickets=TICKETS, full_at_once=st.booleans(), batch=st.booleans())
 def test_tickets_of_one_call_are_answered_as_one_after_the_other(
     lottery: Lottery, tickets: list[tuple[str, list[str]]], full_at_once: bool, batch: bool
