@@ -86,6 +86,12 @@ TABLE: dict[str, Row] = {
     ),
     "seal.details": Row("counts and stake beside a published seal", _ALL_DRAWS),
     "audit.read": Row("the audit log", "an admin: deeds of the own subtree; the others: all"),
+    "ticket.print": Row("a ticket as a terminal prints it", _OWN),
+    "report.read": Row(
+        "ask for reports, read and download those one asked for", _SUBTREE, remark="an agent his own statement only"
+    ),
+    "notification.read": Row("read what one was told, mark it as read", "told to oneself"),
+    "notification.make": Row("tell others", "below oneself; a superadmin: all"),
     "dead_letters.read": Row("dead letters: records that could not be stored, tasks that failed", "all"),
     "dead_letters.change": Row(
         "replay a dead letter, discard a task's, annul a ticket's", "all", (TWO_PERSONS, STEP_UP), "both only to annul"

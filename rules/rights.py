@@ -68,6 +68,10 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "claim.decide": _COORDINATORS,
     "seal.details": _ALL,
     "audit.read": _ADMINS_READ,
+    "ticket.print": _AGENT,
+    "report.read": _ALL,
+    "notification.read": _ALL,
+    "notification.make": ADMINISTRATORS,
     "dead_letters.read": _ADMINS_READ,
     "dead_letters.change": ADMINISTRATORS,
 }

@@ -626,6 +626,32 @@ END $$;
 CREATE TRIGGER postings_are_of_this_transaction AFTER INSERT ON postings REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION postings_are_of_this_transaction();
 
+-- ── told live ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- What happened and is to be told: written in the transaction of what happened, numbered in the order of sending, kept
+-- while somebody who was away may catch up.
+CREATE TABLE events (
+    id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    seq   bigint UNIQUE CHECK (seq > 0),          -- null: not sent yet
+    name  text NOT NULL,
+    at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    data  jsonb NOT NULL,
+    rooms text[] NOT NULL CHECK (cardinality(rooms) > 0)   -- whose it is (rules/rooms.py)
+);
+CREATE INDEX events_to_send ON events (id) WHERE seq IS NULL;
+
+-- The last number given, and the last one that is known to have been sent.
+CREATE TABLE event_numbers (
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    given   bigint NOT NULL DEFAULT 0,
+    sent    bigint NOT NULL DEFAULT 0,
+    CHECK (sent <= given)
+);
+
+-- ── notifications ───────────────────────────────────────────────────────────────────────────────────────────────
+
+-- ── requested reports ───────────────────────────────────────────────────────────────────────────────────────────
+
 -- ── partitions ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- Makes the month's partitions of tickets and lines if they are missing. Attaching a finished table takes a weaker
@@ -657,6 +683,7 @@ END $$;
 -- ── first rows, grants ──────────────────────────────────────────────────────────────────────────────────────────
 
 INSERT INTO gate_state DEFAULT VALUES;
+INSERT INTO event_numbers DEFAULT VALUES;
 INSERT INTO accounts (kind)
 VALUES ('cash'), ('sales'), ('prizes'), ('prizes_owed'), ('prizes_paid'), ('paid_in_error'), ('commissions'), ('unclaimed'),
        ('tax_withheld'), ('corrections'), ('opening');
