@@ -61,6 +61,7 @@ _EVERY_S = {
     "sweep.journals": 1.0,
     "sweep.draws": 1.0,
     "sweep.wallets": 2.0,
+    "events.send": 1.0,
     "sweep.retries": 1.0,
     "sweep.stuck": 30.0,
     "draws.open": 1.0,

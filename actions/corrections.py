@@ -71,6 +71,7 @@ def confirm(
     if version is None:
         raise NumbersDiffer
     res.doorbell.ring("draws.settle", name)
+    res.doorbell.ring("events.send")
     return {"status": "confirmed", "draw_id": name, "version": version, "result": number}
 
 

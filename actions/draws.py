@@ -21,7 +21,7 @@ from models.draws import CancelledDate, Draw, Game, Intent, draw_by_name, lock_d
 from rules.draws import default_times, draw_name
 from rules.errors import CutoffPassed, DrawExists, IntakeUnavailable, Invalid, NoSuchDraw
 from rules.limit_items import number_items, play_items
-from rules.limits import Limits, sold_out
+from rules.limits import Limits, NumberLeft, sold_out
 
 
 def create(
@@ -169,17 +169,25 @@ def _parsed(cursor: str) -> tuple[int, datetime, int]:
 
 
 def _bodies(res: Resources, session: Session, draws: Sequence[Draw]) -> list[dict[str, Any]]:
-    selling = [draw for draw in draws if draw.status == "open"]
-    try:
-        exposures = res.gate.exposures([draw.name for draw in selling]) if selling else []
-    except IntakeUnavailable:
-        exposures = []  # without the gate nothing can be sold, and so nothing needs to be told sold out
-    full = dict(zip((draw.id for draw in selling), exposures, strict=False))
     games = {game.game: game for game in session.scalars(select(Game))}
-    return [_body(res, draw, games[draw.game], full.get(draw.id, {})) for draw in draws]
+    return [_body(res, draw, games[draw.game]) for draw in draws]
 
 
-def _body(res: Resources, draw: Draw, game: Game, exposure: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+def _sold_out(res: Resources, draw: Draw, prizes: Mapping[str, int], limits: Limits) -> list[NumberLeft]:
+    """Of a draw that sells. Every terminal asks for it every few seconds, and it takes milliseconds: it is made once a
+    second."""
+
+    def look() -> list[NumberLeft]:
+        try:
+            (exposure,) = res.gate.exposures([draw.name])
+        except IntakeUnavailable:
+            exposure = {}  # without the gate nothing can be sold, and so nothing needs to be told sold out
+        return sold_out(draw.game, prizes, limits, exposure)
+
+    return res.fresh.get(("sold_out", draw.name, draw.limits_version), look)
+
+
+def _body(res: Resources, draw: Draw, game: Game) -> dict[str, Any]:
     if draw.limits is not None:
         limits = Limits.from_dict(draw.limits)
     else:
@@ -200,7 +208,9 @@ def _body(res: Resources, draw: Draw, game: Game, exposure: Mapping[tuple[str, s
         "prize_table": prizes,
         "limits": [*play_items(limits), *number_items(limits.by_number)],
         "payout_limit": limits.payout,
-        "sold_out": sold_out(draw.game, prizes, limits, exposure),
+        "sold_out": _sold_out(res, draw, prizes, limits)
+        if draw.status == "open"
+        else sold_out(draw.game, prizes, limits, {}),
     }
     if draw.result is not None:
         body["result"] = draw.result

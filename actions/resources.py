@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -13,16 +13,22 @@ from intake.gate import Gate
 from intake.gate_calls import Rates
 from intake.journal import Journal
 from intake.line import Line
+from intake.live_queue import LiveQueue, live_url
 from intake.rebuild import Rebuild
 from intake.replication import Replication
 from intake.scripts import read_scripts
 from intake.witness import Witness
 from models.session import make_sessions
 from runtime.clock import Clock
+from runtime.fresh import Fresh
 from runtime.settings import Settings
 
 # The journal's readers and rebuilds move megabytes: they may wait longer than a terminal may.
 DRAIN_TIMEOUT_S = 10.0
+
+# Live figures that many look at are made once a second.
+FRESH_S = 1.0
+FRESH_MAX = 1_000
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,10 @@ class Resources:
     journal: Journal
     rebuild: Rebuild
     doorbell: Doorbell
+    live: LiveQueue
     witness: Witness | None
     clock: Clock
+    fresh: Fresh = field(default_factory=lambda: Fresh(FRESH_S, FRESH_MAX))
 
     @property
     def witness_folder(self) -> Path:
@@ -47,6 +55,7 @@ class Resources:
         self.sessions.kw["bind"].dispose()
         self.gate.close_connections()
         self.rebuild.close_connections()
+        self.live.close_connections()
         if self.witness is not None:
             self.witness.close()
 
@@ -93,6 +102,7 @@ def open_resources(
         journal=Journal(drain_client, replication),
         rebuild=Rebuild(drain_client, scripts),
         doorbell=Doorbell(publisher, drain_client),
+        live=LiveQueue(live_url(settings.broker_url, settings.redis_url)),
         witness=slot,
         clock=clock,
     )

@@ -55,6 +55,7 @@ def confirm(res: Resources, actor_id: int, name: str, number: str, date: Date, t
     if version is None:
         raise NumbersDiffer
     res.doorbell.ring("draws.settle", name)
+    res.doorbell.ring("events.send")
     return {"status": "confirmed", "draw_id": name, "version": version, "result": number}
 
 

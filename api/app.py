@@ -15,6 +15,7 @@ from api import (
     dead_letters,
     documents,
     draws,
+    figures,
     games,
     health,
     hooks,
@@ -74,7 +75,9 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
     refusals.install(app)
     problems.handle_all(app, background.wake)
     document = documents.describe(app)
-    for room in (auth, people, draws, games, results, tickets, claims, dead_letters, audit, health, metrics, documents):
+    for room in (
+        auth, people, draws, figures, games, results, tickets, claims, dead_letters, audit, health, metrics, documents,
+    ):  # fmt: skip
         document.register_blueprint(room.blueprint)
     for threads in (background, refused):
         threads.start()

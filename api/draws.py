@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -26,6 +25,7 @@ from rules.errors import (
     WrongState,
 )
 from rules.limit_items import limits_from_items
+from rules.texts import rfc3339
 
 blueprint = Blueprint("draws", __name__, url_prefix="/v1", description="Draws")
 
@@ -150,11 +150,6 @@ def confirm_void(res: Resources, actor: Actor, draw_id: str) -> tuple[dict[str, 
 
 def _now(res: Resources) -> str:
     return rfc3339(res.clock.now())
-
-
-def rfc3339(instant: datetime) -> str:
-    """An instant as every answer shows it: UTC, with milliseconds."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _tag(body: dict[str, Any]) -> str:

@@ -16,22 +16,17 @@ from flask import Flask
 from flask_jwt_extended import JWTManager, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 
+from actions.access_tokens import ALGORITHM, AUDIENCE, ISSUER, TOKEN_CHARACTERS_MAX, claims_of
 from rules.errors import BadToken, TokenExpired
 from rules.rights import Role
 from runtime.clock import Clock
 from runtime.key_ring import KeyRing
 from runtime.settings import Settings
 
-ALGORITHM = "HS256"
-AUDIENCE = "drawbreak"
-ISSUER = "drawbreak"
-REQUIRED = ["exp", "iat", "sub", "aud", "iss", "sid", "jti"]
 # A login and a step-up prove who is there; for so long the proof is good for what matters most.
 FRESH_S = 5 * 60
 # About 1 KB each; more agents than this at once only cost a second verification.
 CACHED_MAX = 20_000
-# Longer ones are nobody's: ours have about 450 characters.
-TOKEN_CHARACTERS_MAX = 4_096
 
 T = TypeVar("T")
 
@@ -152,20 +147,8 @@ class Tokens:
         try:
             claims: dict[str, Any] = decode_token(token)
         except jwt.ImmatureSignatureError:
-            # Made a moment ago, by a process whose clock is ahead of ours: it is signed all the same.
-            claims = self._claims_of_any_age(token)
+            claims = claims_of(self.ring, token)
         return claims
-
-    def _claims_of_any_age(self, token: str) -> dict[str, Any]:
-        """What a token says that has not expired, by whatever clock it was made."""
-        return jwt.decode(
-            token,
-            self._key_of(jwt.get_unverified_header(token)),
-            algorithms=[ALGORITHM],
-            audience=AUDIENCE,
-            issuer=ISSUER,
-            options={"require": REQUIRED, "verify_iat": False},
-        )
 
     def cached_actor(self, header: str | None) -> Actor:
         """As `actor`, for the sale: each token is verified once, then remembered until it expires; never fresh."""
@@ -181,7 +164,7 @@ class Tokens:
     def _verified_anew(self, token: str) -> tuple[float, Actor]:
         version = self._ring_version
         try:
-            claims = self._claims_of_any_age(token)
+            claims = claims_of(self.ring, token)
             actor, expires = self._actor(claims)._replace(fresh=False), float(claims["exp"])
         except jwt.ExpiredSignatureError as error:
             raise TokenExpired from error

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import chart, draining, long_sale, memory, rush, selling, settling, tables
+from bench import chart, draining, live, long_sale, memory, rush, selling, settling, tables
 from bench.ground import Ground
 from demo.calls import Unexpected
 from demo.servers import FOREIGN
@@ -99,7 +99,10 @@ def measure(ground: Ground, plan: Plan, say: Callable[[str], None]) -> dict[str,
     found["lag"] = draining.lag(ground, found["accept"]["running"]["per_s"] * draining.LAG_SHARE, plan.seconds)
     say("the rush before a draw")
     peak = found["accept"]["running"]["per_s"] * selling.OPEN_LOOP_SHARE
-    found["rush"] = rush.play(ground, plan.terminals, peak, plan.rush_s)
+    callers = rush.terminals(ground, plan.terminals)
+    found["rush"] = rush.play(ground, callers, peak, plan.rush_s)
+    say(f"selling while {plan.terminals} listen")
+    found["live"] = live.listening(ground, callers, found["accept"]["running"]["per_s"], plan.seconds)
     say("seal and settle: " + ", ".join(f"{size:,}" for size in plan.sizes))
     found["sizes"] = settling.sizes(ground, list(plan.sizes))
     largest = found["sizes"][-1]

@@ -19,9 +19,8 @@ THREADS = 8
 TYPICAL_PLAN = {"users": 500, "requests_per_s": 100, "tickets_a_day": 50_000}
 
 
-def play(ground: Ground, terminals: int, peak_per_s: float, seconds: float = SECONDS) -> dict[str, Any]:
-    """`peak_per_s` in the last fifth; before it `terminals` log in while few sell. Then the draw breaks and seals."""
-    callers = _terminals(ground, terminals)
+def play(ground: Ground, callers: list[Caller], peak_per_s: float, seconds: float = SECONDS) -> dict[str, Any]:
+    """`peak_per_s` in the last fifth; before it the `callers` log in while few sell. Then the draw breaks and seals."""
     draw = ground.draw()
     late_s = seconds * LAST_FIFTH
     early_s = seconds - late_s
@@ -34,8 +33,8 @@ def play(ground: Ground, terminals: int, peak_per_s: float, seconds: float = SEC
         out, _ = running.communicate()
     rush = _of(ground.job(draw, late_s, per_s=peak_per_s), callers).run()
     return {
-        "terminals": terminals,
-        "logins_per_s": terminals / logged_in,
+        "terminals": len(callers),
+        "logins_per_s": len(callers) / logged_in,
         "early": Job.read(out),
         "rush": rush,
         "sealed_after_s": ground.close(draw),
@@ -43,7 +42,8 @@ def play(ground: Ground, terminals: int, peak_per_s: float, seconds: float = SEC
     }
 
 
-def _terminals(ground: Ground, count: int) -> list[Caller]:
+def terminals(ground: Ground, count: int) -> list[Caller]:
+    """So many agents with credit, who have not logged in."""
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(lambda number: _terminal(ground, number), range(count)))
 

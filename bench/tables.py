@@ -54,6 +54,7 @@ def rows(found: dict[str, Any]) -> Iterator[Row]:
         f"lag at {found['lag']['per_s']:,.0f}/s", f"p50 {lag['p50']:.0f}, p99 {lag['p99']:.0f} ms", "", "p99 ≤ 250 ms"
     )
     yield from _rush(found["rush"])
+    yield from _live(found["live"])
     yield from _sizes(found)
     memory = found["memory"]["ticket"]
     yield _row("a ticket in Redis", f"{memory['redis_bytes']:.0f} bytes", "", "≤ 200")
@@ -70,6 +71,17 @@ def _rush(rush: dict[str, Any]) -> Iterator[Row]:
     yield _row(f"rush: {rush['terminals']:,} terminals log in", f"{rush['logins_per_s']:.0f}/s")
     yield _row("rush: the last fifth", f"{per_s:,.0f}/s, p99 {ms['p99']:.1f} ms", beside)
     yield _row("rush: cutoff to sealed", f"{rush['sealed_after_s']:.1f} s")
+
+
+def _live(live: dict[str, Any]) -> Iterator[Row]:
+    alone, beside = live["alone"], live["beside"]
+    ratio = beside["per_s"] / alone["per_s"]
+    p99 = f"p99 {alone['ms']['p99']:.1f} → {beside['ms']['p99']:.1f} ms"
+    figure = f"{alone['per_s']:,.0f} → {beside['per_s']:,.0f}/s, {p99}"
+    yield _row(f"{live['clients']:,} live clients, half rate", figure, f"{ratio:.2f} of without", "≥ 0.90")
+    most = live["most_beside"]["per_s"] / live["most_alone"]["per_s"]
+    figure = f"{live['most_alone']['per_s']:,.0f} → {live['most_beside']['per_s']:,.0f}/s"
+    yield _row("… as fast as it goes", figure, f"{most:.2f} of without")
 
 
 def _sizes(found: dict[str, Any]) -> Iterator[Row]:

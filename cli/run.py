@@ -132,6 +132,8 @@ def announce() -> None:
     while not _answers(f"{base}/health/live"):
         click.echo(f"the API does not answer yet; see {settings.var_dir / 'log'}")
     click.echo(f"API     {base}\nDocs    {base}/v1/docs")
+    if settings.live:
+        click.echo(f"Live    http://{host}:{settings.live_port}/socket.io")
     if settings.flower:
         login = f"login drawbreak, password in {flower_password_file(settings.var_dir)}"
         click.echo(f"Flower  http://127.0.0.1:{settings.flower_port}  ({login})")

@@ -31,6 +31,10 @@ def _api(_: Settings) -> list[str]:
     return [*PYTHON_MODULE, "api.granian_server"]
 
 
+def _live(_: Settings) -> list[str]:
+    return [*PYTHON_MODULE, "live.granian_server"]
+
+
 def _worker(name: str, queues: str, processes: int) -> Callable[[Settings], list[str]]:
     def command(settings: Settings) -> list[str]:
         level = settings.log_level.upper()
@@ -61,6 +65,7 @@ COMMANDS: Mapping[str, Callable[[Settings], list[str]]] = {
     "worker-settle": _worker("settle", "settle,reports", 2),
     # Opening, closing and sweeps: they must not wait behind a long seal.
     "worker-default": _worker("default", "default", 1),
+    "live": _live,
     "beat": _beat,
     "flower": _flower,
 }

@@ -61,6 +61,8 @@ def programs(settings: Settings, embedded: frozenset[str]) -> list[Program]:
         Program(name="beat", words=("serve", "beat")),
         Program(name="announce", words=("announce",), once=True, talks=True),
     ]
+    if settings.live:
+        apps.append(Program(name="live", words=("serve", "live")))
     if settings.flower:
         apps.append(Program(name="flower", words=("serve", "flower")))
     return [server for server in servers if server.name in embedded] + apps

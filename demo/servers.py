@@ -32,6 +32,7 @@ class Servers:
     def __init__(self, var_dir: Path) -> None:
         self.var_dir = var_dir
         self.port = free_port()
+        self.live_port = free_port()
         self.superadmin_password = new_password()
         self.log = var_dir / "drawbreak.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -42,6 +43,7 @@ class Servers:
         environ |= {
             "VAR": str(self.var_dir),
             "PORT": str(self.port),
+            "LIVE_PORT": str(self.live_port),
             "FLOWER": "0",
             "SCHEDULE_DAYS": "0",  # only the draws that are played
             "SUPERADMIN_PASSWORD": self.superadmin_password,

@@ -26,7 +26,7 @@ class Counters(NamedTuple):
 
 def counters(broker_url: str, connections: int, rule: Rule) -> Counters:
     """Counters at the broker; in this process's memory where the broker is no plain Redis."""
-    url = _client_url(broker_url)
+    url = client_url(broker_url)
     if url is None:
         return Counters(IN_THIS_PROCESS, {}, nullcontext)
     client = make_client(url, timeout_s=TIMEOUT_S, connections=connections)
@@ -34,8 +34,9 @@ def counters(broker_url: str, connections: int, rule: Rule) -> Counters:
     return Counters("redis://", {"connection_pool": client.connection_pool}, breaker.calling)
 
 
-def _client_url(broker_url: str) -> str | None:
-    """The broker's URL as its client reads it; kombu writes sockets and certificates in its own way."""
+def client_url(broker_url: str) -> str | None:
+    """The broker's URL as its client reads it: kombu writes sockets and certificates in its own way. None: it is no
+    plain Redis."""
     parts = urlsplit(broker_url)
     query = dict(parse_qsl(parts.query))
     if parts.scheme == "redis+socket":

@@ -47,6 +47,7 @@ QUEUES = {
     "draws.void": "settle",
     "draws.check": "settle",
     "wallets.push": "default",
+    "events.send": "default",
 }
 # Of every other task.
 DEFAULT_QUEUE = "default"

@@ -28,6 +28,17 @@ class Sale(NamedTuple):
     session: str = ""
 
 
+class Counts(NamedTuple):
+    """What the gate has counted of a draw; stakes in centavos; `serial`, `sub`: of the journal's last record."""
+
+    tickets: int
+    stake: int
+    voids: int
+    voided_stake: int
+    serial: int
+    sub: int
+
+
 class Held(NamedTuple):
     """A ticket that the gate holds. `state` is "" sold, "v" voided, "c" cancelled; `ring`: the bell must be rung."""
 
@@ -254,6 +265,15 @@ class Gate(GateOfAgents):
             {(plays[field[:1].decode()], field[1:].decode()): int(stake) for field, stake in found.items()}
             for found in answers
         ]
+
+    def counts(self, draws: Sequence[str]) -> list[Counts | None]:
+        """What each draw has sold, counted at acceptance; None: the gate has no such draw. One round trip."""
+        with self._guarded():
+            pipe = self._client.pipeline(transaction=False)
+            for draw in draws:
+                pipe.hmget(keys.draw(draw), *Counts._fields)
+            answers = pipe.execute()
+        return [None if values[0] is None else Counts(*map(int, values)) for values in answers]
 
     def memory(self) -> tuple[int, int]:
         """(bytes used, bytes allowed; 0 allowed: no bound)."""

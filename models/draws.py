@@ -13,8 +13,10 @@ from sqlalchemy import BigInteger, ForeignKey, Integer, PrimaryKeyConstraint, Te
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Big, Instant, Json, Str
+from models.events import note_event
 from rules.draws import DrawStatus, may_become
 from rules.errors import NoSuchDraw
+from rules.rooms import EVERYBODY
 
 
 class Game(Base):
@@ -131,6 +133,15 @@ class PendingApproval(Base):
     asked_at: Mapped[Instant] = mapped_column(server_default=func.now())
 
 
+_EVENTS = {
+    "open": "draw.opened",
+    "closed": "draw.closed",
+    "sealed": "draw.sealed",
+    "settled": "draw.settled",
+    "void": "draw.void",
+}
+
+
 def draw_by_name(session: Session, name: str) -> Draw | None:
     """The draw of that name."""
     return session.scalar(select(Draw).where(Draw.name == name))
@@ -146,10 +157,23 @@ def lock_draw(session: Session, name: str) -> Draw:
 
 
 def advance(session: Session, draw_id: int, was: Sequence[str], becomes: str, **values: Any) -> bool:
-    """Moves a draw from one of the states `was` to `becomes` by compare-and-set; False: another one was first."""
+    """Moves a draw from one of the states `was` to `becomes` by compare-and-set; False: another one was first.
+
+    What everybody may know is noted to be told live, with the change or not at all.
+    """
     assert all(may_become(DrawStatus(status), DrawStatus(becomes)) for status in was), (was, becomes)
     statement = update(Draw).where(Draw.id == draw_id, Draw.status.in_(was)).values(status=becomes, **values)
-    return session.execute(statement.returning(Draw.id)).first() is not None
+    row = session.execute(statement.returning(Draw.name, Draw.result, Draw.result_version)).first()
+    if row is None:
+        return False
+    # A correction is a result, too.
+    event = "draw.result" if "result" in values else _EVENTS.get(becomes)
+    if event is not None:
+        data = {"draw_id": row.name, "status": becomes}
+        if row.result is not None:
+            data |= {"result": row.result, "version": row.result_version}
+        note_event(session, event, data, [EVERYBODY])
+    return True
 
 
 def draws_in(session: Session, *statuses: str) -> Sequence[Draw]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -50,6 +50,15 @@ def live_standing(session: Session, user_id: int, login_id: uuid.UUID, now: date
     )
     found = session.execute(query).first()
     return None if found is None else Standing(*found)
+
+
+def standing_logins(
+    session: Session, login_ids: Collection[uuid.UUID], now: datetime
+) -> Sequence[tuple[uuid.UUID, str, list[int]]]:
+    """(id, the user's role, those above him) of those sessions that are live, of users who are not suspended."""
+    query = select(Login.id, User.role, User.ancestors).join(User, User.id == Login.user_id)
+    query = query.where(Login.id.in_(login_ids), ~is_suspended(), *_live(now))
+    return [(row.id, row.role, row.ancestors) for row in session.execute(query)]
 
 
 def lock_login(session: Session, user_id: int, login_id: uuid.UUID) -> Login | None:

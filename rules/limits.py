@@ -145,9 +145,13 @@ def left(game: str, prizes: Mapping[str, int], limits: Limits, exposure: Exposur
     room = limits.stake(play, key) - exposure.get((play, key), 0)
     pay = prizes[prize_class(game, play, number)]
     if pay:
-        worst = max(_payout(game, prizes, exposure, outcome) for outcome in covers(game, play, number))
-        room = min(room, (limits.payout - worst) // pay)
+        room = min(room, (limits.payout - worst_payout(game, prizes, exposure, play, number)) // pay)
     return max(room, 0) // STAKE_UNIT * STAKE_UNIT
+
+
+def worst_payout(game: str, prizes: Mapping[str, int], exposure: Exposure, play: str, number: str) -> int:
+    """What all that is sold would cost if the worst of the outcomes that the bet covers were drawn: centavos."""
+    return max(_payout(game, prizes, exposure, outcome) for outcome in covers(game, play, number))
 
 
 def summed(game: str, bets: Iterable[Line]) -> list[Line]:

@@ -1,4 +1,6 @@
-"""Text that people write, such as reasons and notes."""
+"""Text that people write, such as reasons and notes; and instants as text."""
+
+from datetime import UTC, datetime
 
 REASON_CHARACTERS_MAX = 300
 
@@ -6,3 +8,8 @@ REASON_CHARACTERS_MAX = 300
 def printable(text: str) -> bool:
     """Whether the text says something, without control characters, which no column and no log wants."""
     return bool(text.strip()) and all(character.isprintable() or character in "\n\t" for character in text)
+
+
+def rfc3339(instant: datetime) -> str:
+    """An instant as every answer shows it: UTC, with milliseconds."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -172,6 +172,20 @@ _STUCK = _gauge("drawbreak_draws_stuck", "draws that have been in a state for to
 _WAITING = _gauge("drawbreak_waiting", "what waits for a person or for its next try", "what")
 
 
+_CLIENTS = _gauge("drawbreak_live_clients", "clients that are told events live, by the process's port", "port")
+_TOLD = _counter("drawbreak_live_events", "events told to the clients of this machine's processes", "event")
+
+
+def set_live_clients(port: int, count: int) -> None:
+    """How many clients the process on that port has."""
+    _set(_CLIENTS, str(port), to=count)
+
+
+def note_told(event: str) -> None:
+    """A process has told its clients an event."""
+    _inc(_TOLD, event)
+
+
 def note_found(sweep: str, what: str, count: int) -> None:
     """A sweep found `count` of something undone."""
     _inc(_FOUND, sweep, what, by=count)

@@ -69,6 +69,9 @@ class Settings:
     api_threads: int = 32
     api_host: str = "127.0.0.1"
     port: int = 8000
+    live: bool = True  # a process that tells events live
+    live_port: int = 8002
+    live_connections: int = 4_096  # at a time to that process; more are refused
     flower: bool = True
     flower_port: int = 8001
     draw_results: Path | None = None
@@ -146,6 +149,9 @@ class Settings:
             api_threads=read("API_THREADS", "32", whole(1, 1_024)),
             api_host=read("API_HOST", "127.0.0.1", str),
             port=port,
+            live=read("LIVE", "1", switch),
+            live_port=read("LIVE_PORT", str((port or 8000) + 2), port_number),
+            live_connections=read("LIVE_CONNECTIONS", "4096", whole(1, 1_000_000)),
             flower=read("FLOWER", "1", switch),
             flower_port=read("FLOWER_PORT", str((port or 8000) + 1), port_number),
             draw_results=read.optional("DRAW_RESULTS", Path),

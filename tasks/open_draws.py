@@ -28,6 +28,7 @@ def open_draws(res: Resources) -> int:
     opened = each(waiting, lambda draw_id: open_in_gate(res, draw_id))
     if opened:
         _log.info("draws_opened", count=opened)
+        res.doorbell.ring("events.send")
     return opened
 
 

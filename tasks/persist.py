@@ -102,6 +102,7 @@ def _persist_batch(res: Resources, name: str, *, unring: bool, pause_s: float) -
     if closed:
         res.doorbell.ring("draws.seal", name)
         res.doorbell.ring("draws.void", name)
+        res.doorbell.ring("events.send")
     return len(batch)
 
 

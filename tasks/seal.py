@@ -54,6 +54,7 @@ def seal(res: Resources, name: str, *, force: bool = False) -> bool:
         failed, serials = found.difference["failed"], [item["serial"] for item in found.difference["serials"]]
         _log.error("seal_out_of_balance", draw=name, failed=failed, serials=serials)
     if sealed:
+        res.doorbell.ring("events.send")
         _log.info("draw_sealed", draw=name, root=found.stored.root.hex(), tree_size=found.stored.size)
         with res.sessions.begin() as session:  # of its own: what only helps the planner must not undo a seal
             session.execute(select(func.analyze_tickets(draw.date)))

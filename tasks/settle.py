@@ -96,6 +96,7 @@ def _do(res: Resources, name: str, version: int, step: str) -> bool:
         res.doorbell.ring("wallets.push")
     if step == STEPS[-1]:
         res.doorbell.ring("draws.check", name)
+        res.doorbell.ring("events.send")
     _log.info("settlement_step_done", draw=name, version=version, step=step)
     return True
 

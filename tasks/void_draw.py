@@ -50,6 +50,7 @@ def void_draw(res: Resources, name: str) -> bool:
     _log.info("draw_voided", draw=name, agents=len(refunds), refunded=sum(refunds.values()))
     if refunds:
         res.doorbell.ring("wallets.push")
+    res.doorbell.ring("events.send")
     return True
 
 

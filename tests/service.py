@@ -37,7 +37,7 @@ class Service:
         self.var = var
         self.port = free_port()
         given = {"VAR": str(var), "PORT": str(self.port), "SUPERADMIN_PASSWORD": PASSWORD}
-        given |= {"FLOWER": "0", "SCHEDULE_DAYS": "0"}
+        given |= {"FLOWER": "0", "LIVE": "0", "SCHEDULE_DAYS": "0"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "run"],
             env={**os.environ, **given, **WIDE_LIMITS, **environ},

@@ -47,6 +47,7 @@ TASK_MODULES = [
     "tasks.void_draw",
     "tasks.sweep",
     "tasks.audit",
+    "tasks.events",
     "tasks.claims",
     "tasks.people",
     "tasks.retries",

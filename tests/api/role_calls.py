@@ -85,6 +85,10 @@ def read_draw(state: str) -> Send:
     return lambda tree, step: Sent({"draw_id": tree.draw(state)})
 
 
+def sales_of(tree: Tree, step: Step) -> Sent:
+    return Sent({"draw_id": tree.draw("open")}, query=f"user_id={step.about().id}")
+
+
 def new_draw(tree: Tree, step: Step) -> Sent:
     return Sent(body=tree.named())
 
@@ -305,6 +309,12 @@ def _draws() -> list[Walk]:
         Walk(f"GET {draw}/seal", Who.ANYONE_OR_USER, read_draw("sealed")),
         Walk(f"POST {draw}/seal", "draw.seal_late", of_draw("late", **WHY), 202, fresh=True),
         Walk(f"POST {draw}/seal/confirm", "draw.seal_late", confirmed(of_draw("late"), asked_seal), 202, fresh=True),
+        Walk(f"GET {draw}/sales", "sales.read", read_draw("open")),
+        Walk(
+            f"GET {draw}/sales", "sales.read", sales_of, note="of one", rule=rules.in_subtree, targets=rules.everybody
+        ),
+        Walk("GET /v1/sales", "sales.read", just()),
+        Walk(f"GET {draw}/exposure", "sales.read", read_draw("open")),
         Walk("GET /v1/games/{game}", "game.read", lambda tree, step: Sent({"game": "3D"})),
         Walk("PUT /v1/games/{game}", "game.change", settings_of_game(second=True), note="second", fresh=True),
         Walk(

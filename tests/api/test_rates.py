@@ -14,7 +14,7 @@ import pytest
 from flask import Flask, request
 
 from api import rates
-from intake.counters import IN_THIS_PROCESS, _client_url, counters
+from intake.counters import IN_THIS_PROCESS, client_url, counters
 from rules.errors import SlowDown
 from runtime.breaker import Rule
 from runtime.embedded_valkey import Valkey
@@ -273,8 +273,8 @@ def _hold(listener: Any, held: list[Any]) -> None:
 
 
 def test_the_brokers_url_is_read_as_its_client_reads_it() -> None:
-    assert _client_url("redis://:pw@broker:6379/1") == "redis://:pw@broker:6379/1"
-    assert _client_url("redis+socket:///run/v.sock?virtual_host=1") == "unix:///run/v.sock?db=1"
-    assert _client_url("rediss://broker/0?ssl_cert_reqs=CERT_REQUIRED") == "rediss://broker/0?ssl_cert_reqs=required"
+    assert client_url("redis://:pw@broker:6379/1") == "redis://:pw@broker:6379/1"
+    assert client_url("redis+socket:///run/v.sock?virtual_host=1") == "unix:///run/v.sock?db=1"
+    assert client_url("rediss://broker/0?ssl_cert_reqs=CERT_REQUIRED") == "rediss://broker/0?ssl_cert_reqs=required"
     for other in ("amqp://broker", "sentinel://one:26379;sentinel://two:26379"):
         assert counters(other, 2, Rule()).uri == IN_THIS_PROCESS

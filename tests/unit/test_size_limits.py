@@ -17,6 +17,7 @@ ROOMS = (
     "demo",
     "faults",
     "intake",
+    "live",
     "migrations",
     "models",
     "reports",
