@@ -13,7 +13,7 @@ class SalesQuery(Schema):
 
 
 class DayQuery(SalesQuery):
-    date = Day(load_default=None, metadata={"description": "the draws' date; today in Manila if not asked for"})
+    date = Day(load_default=None)  # of the draws; today in Manila
     game = fields.String(validate=GAME, load_default=None)
 
 

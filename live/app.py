@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import msgspec
 import socketio
 
 from actions.resources import open_resources
@@ -35,17 +36,18 @@ def make_app(settings: Settings) -> Any:
         max_http_buffer_size=MESSAGE_BYTES_MAX,
     )
     teller = Teller(res, KeyRing(settings.jwt_keys, settings.jwt_key_file), server, url)
-    return socketio.ASGIApp(server, other_asgi_app=_health, on_startup=teller.start)
 
+    async def health(scope: Any, _: Any, send: Any) -> None:
+        """GET /health/live: the process answers, and how many clients it has. Everything else is not here."""
+        if scope["type"] != "http":
+            return
+        alive = scope["path"] == "/health/live"
+        body = {"status": "live", "clients": teller.clients} if alive else {"code": "not_found"}
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200 if alive else 404, "headers": headers})
+        await send({"type": "http.response.body", "body": msgspec.json.encode(body)})
 
-async def _health(scope: Any, _: Any, send: Any) -> None:
-    """GET /health/live: the process answers. Everything else is not here."""
-    if scope["type"] != "http":
-        return
-    alive = scope["path"] == "/health/live"
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 200 if alive else 404, "headers": headers})
-    await send({"type": "http.response.body", "body": b'{"status":"live"}' if alive else b'{"code":"not_found"}'})
+    return socketio.ASGIApp(server, other_asgi_app=health, on_startup=teller.start)
 
 
 _settings = Settings.from_env(os.environ)

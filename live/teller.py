@@ -60,6 +60,11 @@ class Teller:
     async def _begin(self) -> None:
         self._told = await asyncio.to_thread(sent, self._res)
 
+    @property
+    def clients(self) -> int:
+        """How many are connected and known."""
+        return len(self._here)
+
     # ── clients ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _connect(self, sid: str, _: Any, auth: Any = None) -> None:
@@ -123,6 +128,11 @@ class Teller:
             await self._tell(await asyncio.to_thread(sent_since, self._res, self._told))
 
     async def _tell(self, events: Sequence[Told]) -> None:
+        if events and events[0].seq > self._told + 1:
+            # This process fell behind what is kept: its clients come back, and learn that they missed something.
+            _log.warning("live_events_lost", after=self._told, before=events[0].seq)
+            for sid in list(self._here):
+                await self._server.disconnect(sid)
         for event in events:
             if event.seq <= self._told:
                 continue
@@ -139,7 +149,7 @@ class Teller:
             if looks % STANDING_EVERY == 0:
                 await self._try(self._send_away())
             await self._drop()
-            set_live_clients(self._res.settings.live_port, len(self._here))
+            set_live_clients(self._res.settings.live_port, self.clients)
             looks += 1
             await asyncio.sleep(max(0.0, LOOK_S - (time.monotonic() - began)))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
+import msgspec
 from celery import Task, shared_task
 
 from actions.live_events import told
@@ -34,7 +34,7 @@ def send_events(res: Resources) -> int:
             events = events_between(session, numbers.sent, numbers.given)
             if not events:
                 return sent
-            res.live.publish([orjson.dumps(told(event)) for event in events])
+            res.live.publish([msgspec.json.encode(told(event)) for event in events])
             mark_sent(session, numbers.given)
         sent += len(events)
 

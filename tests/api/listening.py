@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import socketio
+import websocket
 
 from runtime.process import free_port, spawn_options
 from runtime.settings import Settings
@@ -45,6 +48,9 @@ class Process:
                 stderr=log,
                 **spawn_options(signal.SIGTERM),
             )
+
+    def wait(self) -> None:
+        """Until it answers."""
         wait(self._answers)
 
     def _answers(self) -> bool:
@@ -52,6 +58,12 @@ class Process:
         with suppress(OSError):
             return bool(urllib.request.urlopen(f"{self.url}/health/live", timeout=2).status == 200)
         return False
+
+    @property
+    def clients(self) -> int:
+        """How many it has."""
+        with urllib.request.urlopen(f"{self.url}/health/live", timeout=DEADLINE_S) as answer:
+            return int(json.load(answer)["clients"])
 
     def stop(self) -> None:
         self._process.terminate()
@@ -87,6 +99,23 @@ class Ear:
 
     def close(self) -> None:
         self._client.disconnect()
+
+
+class DeafEar:
+    """Connects, and never reads again."""
+
+    def __init__(self, process: Process, token: str | None) -> None:
+        self._socket = websocket.create_connection(
+            f"ws://127.0.0.1:{process.port}/socket.io/?EIO=4&transport=websocket",
+            sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)],
+            timeout=DEADLINE_S,
+        )
+        assert self._socket.recv().startswith("0")
+        self._socket.send("40" + json.dumps({"token": token}))
+        assert self._socket.recv().startswith("40")
+
+    def close(self) -> None:
+        self._socket.shutdown()
 
 
 def refusal(url: str, auth: Any) -> str:
