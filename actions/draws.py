@@ -174,8 +174,8 @@ def _bodies(res: Resources, session: Session, draws: Sequence[Draw]) -> list[dic
 
 
 def _sold_out(res: Resources, draw: Draw, prizes: Mapping[str, int], limits: Limits) -> list[NumberLeft]:
-    """Of a draw that sells. Every terminal asks for it every few seconds, and it takes milliseconds: it is made once a
-    second."""
+    """Of a draw that sells. Every terminal asks for it every few seconds, and it may take milliseconds: it is
+    shared for a moment."""
 
     def look() -> list[NumberLeft]:
         try:

@@ -1,7 +1,7 @@
 """Sales and exposure while they happen: the house's from the gate's counters, a branch's as far as it is stored.
 
-The gate counts by draw and by bet, in O(1), and no sale pays for more (docs/decisions/0011). An answer is at most
-FRESH_S old.
+The gate counts by draw and by bet, in O(1), and no sale pays for more (docs/decisions/0011). An answer is
+kept for a moment (runtime/fresh.py).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import msgspec
@@ -11,11 +12,12 @@ import socketio
 from actions.resources import open_resources
 from intake.doorbell import producer
 from intake.live_queue import live_url
+from live.granian_server import SERVER_PID
 from live.teller import Teller
 from runtime.clock import Clock
 from runtime.key_ring import KeyRing
 from runtime.logging import configure_logging
-from runtime.process import collect_seldom
+from runtime.process import collect_seldom, die_with_parent
 from runtime.settings import Settings
 
 CONNECTIONS = 4  # to each server; clients need none of their own
@@ -49,6 +51,10 @@ def make_app(settings: Settings) -> Any:
 
     return socketio.ASGIApp(server, other_asgi_app=health, on_startup=teller.start)
 
+
+# A process whose server was killed would run on, and nobody would find its clients.
+_server = os.environ.get(SERVER_PID)
+die_with_parent(signal.SIGKILL, parent_pid=int(_server) if _server else None)
 
 _settings = Settings.from_env(os.environ)
 configure_logging(_settings.log_level)

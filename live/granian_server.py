@@ -13,6 +13,7 @@ from granian.log import LogLevels
 from runtime.process import allow_files, share_heaps
 from runtime.settings import Settings
 
+SERVER_PID = "DRAWBREAK_LIVE_SERVER"  # the variable that tells its process whose it is
 OTHER_FILES = 256
 HEAPS = 2
 KILL_AFTER_S = 5
@@ -20,6 +21,7 @@ KILL_AFTER_S = 5
 
 def main() -> None:
     settings = Settings.from_env(os.environ)
+    os.environ[SERVER_PID] = str(os.getpid())
     share_heaps(HEAPS)
     files = allow_files(settings.live_connections + OTHER_FILES)
     Granian(

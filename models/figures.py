@@ -88,6 +88,9 @@ def sold_by_agent(session: Session, draw_ids: Collection[int]) -> Sequence[tuple
     return [(draw, agent, Sold(*counts)) for draw, agent, *counts in session.execute(query)]
 
 
+# Of everybody, or of one user and everyone below him.
+_BELOW = """(CAST(:top AS bigint) IS NULL OR u.id = :top OR u.ancestors @> ARRAY[CAST(:top AS bigint)])"""
+
 _SUMS = """CAST(sum(s.tickets) AS bigint), CAST(sum(s.stake) AS bigint), CAST(sum(s.voids) AS bigint),
            CAST(sum(s.voided_stake) AS bigint)"""
 
@@ -96,7 +99,7 @@ def sold_below(session: Session, draw_ids: Collection[int], top_id: int | None) 
     """What was sold of each of these draws by the user and everyone below him; None: by all."""
     query = f"""
         SELECT s.draw_id, {_SUMS} FROM agent_sums s JOIN users u ON u.id = s.agent_id
-        WHERE s.draw_id = ANY(:draws) AND (CAST(:top AS bigint) IS NULL OR u.id = :top OR u.ancestors @> ARRAY[:top])
+        WHERE s.draw_id = ANY(:draws) AND {_BELOW}
         GROUP BY s.draw_id
         """
     rows = session.execute(text(query), {"draws": list(draw_ids), "top": top_id})
@@ -121,13 +124,13 @@ def branches(session: Session, draw_ids: Collection[int], top_id: int | None) ->
         SELECT p.id FROM unnest(u.ancestors || u.id) WITH ORDINALITY AS p(id, place)
         JOIN users c ON c.id = p.id
         WHERE CASE WHEN CAST(:top AS bigint) IS NULL THEN c.role <> 'superadmin'
-              ELSE p.place > coalesce(array_position(u.ancestors, :top), cardinality(u.ancestors)) END
+              ELSE p.place > coalesce(array_position(u.ancestors, CAST(:top AS bigint)), cardinality(u.ancestors)) END
         ORDER BY p.place LIMIT 1"""
     query = f"""
         SELECT b.id, b.username, b.role, {_SUMS}
         FROM agent_sums s JOIN users u ON u.id = s.agent_id
         JOIN users b ON b.id = ({child})
-        WHERE s.draw_id = ANY(:draws) AND (CAST(:top AS bigint) IS NULL OR u.id = :top OR u.ancestors @> ARRAY[:top])
+        WHERE s.draw_id = ANY(:draws) AND {_BELOW}
         GROUP BY b.id ORDER BY sum(s.stake) DESC, b.id
         """
     rows = session.execute(text(query), {"draws": list(draw_ids), "top": top_id})

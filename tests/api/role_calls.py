@@ -14,6 +14,7 @@ from actions import annulling, corrections, games, holds, results, seals, totp, 
 from rules.rights import Role
 from tests.api import role_rules as rules
 from tests.api.conftest import PASSWORD, sale
+from tests.api.role_calls_of_watchers import WATCHING
 from tests.api.role_rules import Sent, Step, Walk, Who
 from tests.api.role_tree import FIRST, LIMIT, WINNER, Tree
 
@@ -83,10 +84,6 @@ def of_draw(state: str, **body: Any) -> Send:
 
 def read_draw(state: str) -> Send:
     return lambda tree, step: Sent({"draw_id": tree.draw(state)})
-
-
-def sales_of(tree: Tree, step: Step) -> Sent:
-    return Sent({"draw_id": tree.draw("open")}, query=f"user_id={step.about().id}")
 
 
 def new_draw(tree: Tree, step: Step) -> Sent:
@@ -309,12 +306,6 @@ def _draws() -> list[Walk]:
         Walk(f"GET {draw}/seal", Who.ANYONE_OR_USER, read_draw("sealed")),
         Walk(f"POST {draw}/seal", "draw.seal_late", of_draw("late", **WHY), 202, fresh=True),
         Walk(f"POST {draw}/seal/confirm", "draw.seal_late", confirmed(of_draw("late"), asked_seal), 202, fresh=True),
-        Walk(f"GET {draw}/sales", "sales.read", read_draw("open")),
-        Walk(
-            f"GET {draw}/sales", "sales.read", sales_of, note="of one", rule=rules.in_subtree, targets=rules.everybody
-        ),
-        Walk("GET /v1/sales", "sales.read", just()),
-        Walk(f"GET {draw}/exposure", "sales.read", read_draw("open")),
         Walk("GET /v1/games/{game}", "game.read", lambda tree, step: Sent({"game": "3D"})),
         Walk("PUT /v1/games/{game}", "game.change", settings_of_game(second=True), note="second", fresh=True),
         Walk(
@@ -402,4 +393,4 @@ def _rest() -> list[Walk]:
 
 
 # The whole API.
-WALKS = [*_logins(), *_people(), *_draws(), *_tickets(), *_claims(), *_dead_letters(), *_rest()]
+WALKS = [*_logins(), *_people(), *_draws(), *_tickets(), *_claims(), *_dead_letters(), *WATCHING, *_rest()]

@@ -139,6 +139,7 @@ class Lottery:
 def make_resources(settings: Settings, *, witness: bool = True, connections: int = 8) -> tuple[Resources, Rings]:
     rings = Rings()
     res = open_resources(settings, rings, Clock(), connections=connections, witness=witness)
+    res.fresh.seconds = 0  # a test looks at what it has just done
     ensure_games(res.sessions)
     reconcile(res)
     return res, rings

@@ -43,6 +43,10 @@ WHO_MAY = {
     "claim.decide": COORDINATORS,
     "seal.details": ALL,
     "audit.read": f"{ADMINS} operator",
+    "ticket.print": "agent",
+    "report.read": ALL,
+    "notification.read": ALL,
+    "notification.make": ADMINS,
     "dead_letters.read": f"{ADMINS} operator",
     "dead_letters.change": ADMINS,
 }
