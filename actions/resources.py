@@ -18,6 +18,7 @@ from intake.replication import Replication
 from intake.scripts import read_scripts
 from intake.witness import Witness
 from models.session import make_sessions
+from reports.tickets.printer import TicketPrinter
 from runtime.clock import Clock
 from runtime.settings import Settings
 
@@ -36,6 +37,7 @@ class Resources:
     rebuild: Rebuild
     doorbell: Doorbell
     witness: Witness | None
+    printer: TicketPrinter
     clock: Clock
 
     @property
@@ -94,5 +96,6 @@ def open_resources(
         rebuild=Rebuild(drain_client, scripts),
         doorbell=Doorbell(publisher, drain_client),
         witness=slot,
+        printer=TicketPrinter(settings.ticket_templates),
         clock=clock,
     )
