@@ -18,6 +18,7 @@ from reports.tickets.rows import Drawn, Row, Text
 
 DOTS_PER_INCH = 203
 MARGIN_DOTS = 6
+COMPRESS_LEVEL = 6  # 8 kB; as small as can be takes ten times as long, and a sale may wait for it
 BLACK, WHITE = 0, 1
 
 # Heights of the letters in dots, font and line.
@@ -45,7 +46,7 @@ def picture(rows: Sequence[Row], qr: str, paper: Paper) -> bytes:
         stripe.draw(image, top)
         top += stripe.height
     stream = io.BytesIO()
-    image.save(stream, "PNG", dpi=(DOTS_PER_INCH, DOTS_PER_INCH), optimize=True)
+    image.save(stream, "PNG", dpi=(DOTS_PER_INCH, DOTS_PER_INCH), compress_level=COMPRESS_LEVEL)
     return stream.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import groupby
 
 import segno
 
@@ -21,12 +22,15 @@ def modules(text: str) -> Modules:
 
 
 def svg_path(rows: Modules) -> str:
-    """The dark modules as the `d` of an SVG path, one unit each, the margin around them counted."""
+    """The dark modules as the `d` of an SVG path, one unit each, neighbours as one; the margin around them counted."""
     parts = []
     for y, row in enumerate(rows, QUIET_MODULES):
-        for x, module in enumerate(row, QUIET_MODULES):
-            if module:
-                parts.append(f"M{x} {y}h1v1h-1z")
+        x = QUIET_MODULES
+        for dark, neighbours in groupby(row):
+            count = len(list(neighbours))
+            if dark:
+                parts.append(f"M{x} {y}h{count}v1h-{count}z")
+            x += count
     return "".join(parts)
 
 

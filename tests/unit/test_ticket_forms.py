@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,8 +179,9 @@ def test_the_page_has_all_of_the_ticket_and_loads_nothing(ticket: Slip, paper: i
 
 def test_the_path_of_the_page_is_the_qr_code() -> None:
     rows = modules(slip().qr)
-    dark = {tuple(map(int, step.split("h")[0].split())) for step in svg_path(rows).split("M")[1:]}
-    assert dark == {(x + 4, y + 4) for y, row in enumerate(rows) for x, module in enumerate(row) if module}
+    runs = re.findall(r"M(\d+) (\d+)h(\d+)v1h-\3z", svg_path(rows))
+    dark = [(int(x) + step, int(y)) for x, y, count in runs for step in range(int(count))]
+    assert dark == [(x + 4, y + 4) for y, row in enumerate(rows) for x, module in enumerate(row) if module]
 
 
 # ── what people are called ──────────────────────────────────────────────────────────────────────────────────────────
@@ -261,3 +264,11 @@ def test_times_are_those_of_manila() -> None:
 )
 def test_rows_are_broken_between_words_where_there_are_any(text: str, lines: list[str]) -> None:
     assert wrapped(text, 8, cells) == lines
+
+
+def test_many_threads_print_alike() -> None:
+    printer = TicketPrinter(None)
+    wanted = [(ticket, form) for ticket in (slip(), slip(copy=1), slip(lines=TEN_LINES)) for form in Form] * 8
+    alone = [printer.printed(ticket, form, 58, "outlet") for ticket, form in wanted]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda asked: printer.printed(*asked, 58, "outlet"), wanted)) == alone
