@@ -19,6 +19,7 @@ from intake.replication import Replication
 from intake.scripts import read_scripts
 from intake.witness import Witness
 from models.session import make_sessions
+from reports.tickets.printer import TicketPrinter
 from runtime.clock import Clock
 from runtime.fresh import Fresh
 from runtime.settings import Settings
@@ -43,6 +44,7 @@ class Resources:
     doorbell: Doorbell
     live: LiveQueue
     witness: Witness | None
+    printer: TicketPrinter
     clock: Clock
     fresh: Fresh = field(default_factory=lambda: Fresh(FRESH_S, FRESH_MAX))
 
@@ -104,5 +106,6 @@ def open_resources(
         doorbell=Doorbell(publisher, drain_client),
         live=LiveQueue(live_url(settings.broker_url, settings.redis_url)),
         witness=slot,
+        printer=TicketPrinter(settings.ticket_templates),
         clock=clock,
     )

@@ -48,8 +48,10 @@ def find_by_id(res: Resources, draw: str, ticket_id: str, *, settled: bool = Tru
     return None if held is None else _from_gate(res, draw, held, settled=settled)
 
 
-def find_by_number(res: Resources, number: str, *, settled: bool = True) -> Found | None:
+def find_by_number(res: Resources, number: str, *, settled: bool = True, certain: bool = False) -> Found | None:
     """The ticket with that number, typed by a person; None if there is none. `settled` as for `find_by_id`.
+
+    `certain`: if the database does not tell what became of the draw, that is raised.
 
     Raises IntakeUnavailable.
     """
@@ -61,7 +63,7 @@ def find_by_number(res: Resources, number: str, *, settled: bool = True) -> Foun
         held = res.gate.find_serial(draw, serial)
     except DrawUnknown:
         return _stored_by_serial(res, draw, serial)
-    return None if held is None else _from_gate(res, draw, held, settled=settled)
+    return None if held is None else _from_gate(res, draw, held, settled=settled, certain=certain)
 
 
 def by_id(res: Resources, agent_id: int, draw: str, ticket_id: str) -> dict[str, Any]:
@@ -95,12 +97,12 @@ def shown(res: Resources, actor_id: int, ticket: Ticket, status: str) -> dict[st
     return body
 
 
-def _from_gate(res: Resources, draw: str, held: Held, *, settled: bool) -> Found:
+def _from_gate(res: Resources, draw: str, held: Held, *, settled: bool, certain: bool = False) -> Found:
     """The gate knows sold and voided; what became of the draw since stands in the database, if that can be asked."""
     status = "voided" if held.state else "accepted"
     if settled:
         # Without the database nothing has been settled since we could last look.
-        with suppress(OperationalError, InterfaceError, PoolTimeout):
+        with suppress(*(() if certain else (OperationalError, InterfaceError, PoolTimeout))):
             status = _status_since(res, draw, held) or status
     return Found(ticket_of(draw, held), status, held, held.state == "c")
 

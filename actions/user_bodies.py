@@ -30,6 +30,8 @@ def _body(user: User, wallet: Wallet, suspended: bool) -> dict[str, Any]:
         "phone": user.phone,
         "address": user.address,
         "commission_bp": user.commission_bp,
+        "ticket_template": user.ticket_template,
+        "ticket_paper": user.ticket_paper,
         "created_at": user.created_at.isoformat(),
         "wallet": {
             "balance": wallet.balance,

@@ -16,7 +16,7 @@ from actions.resources import Resources
 from actions.standing import ask_to_tell, tell_standing_after_commit
 from actions.subtree import acting, changeable, reachable
 from actions.user_bodies import bodies
-from actions.users import check_commission, may_give_limit, parent_for
+from actions.users import PRINTING, check_commission, check_template, may_give_limit, parent_for
 from models.people import CommissionRate, User, lock_users
 from rules.errors import Forbidden, InsufficientCredit, IntakeUnavailable, Invalid
 from rules.rights import Role
@@ -30,10 +30,10 @@ RETRY_AFTER_S = 1
 def change_user(res: Resources, actor_id: int, user_id: int, data: Mapping[str, Any]) -> dict[str, Any]:
     """Changes what `data` names of a user below the actor, of oneself only one's particulars; gives the user.
 
-    `data`: full_name, phone, address (None: empty), commission_bp, credit_limit (centavos, from administrators only),
-    parent_id (agents only). All of it or nothing, but an agent's lower credit limit, which the gate decides, comes
-    first. Raises NotFound, Forbidden, Invalid, InsufficientCredit; IntakeUnavailable: the lower limit is asked for,
-    and the same call again tells what became of it.
+    `data`: full_name, phone, address (None: empty), commission_bp, ticket_template, ticket_paper (mm), credit_limit
+    (centavos, from administrators only), parent_id (agents only). All of it or nothing, but an agent's lower credit
+    limit, which the gate decides, comes first. Raises NotFound, Forbidden, Invalid, InsufficientCredit;
+    IntakeUnavailable: the lower limit is asked for, and the same call again tells what became of it.
     """
     for _ in range(LIMIT_TRIES):
         try:
@@ -64,7 +64,7 @@ def _settle_earlier(res: Resources, earlier: credit_limits.LimitWaits) -> None:
 
 def _change(res: Resources, actor_id: int, user_id: int, data: Mapping[str, Any]) -> dict[str, Any]:
     with res.sessions.begin() as session:
-        actor, user = _checked(session, actor_id, user_id, data)
+        actor, user = _checked(res, session, actor_id, user_id, data)
         by = credit_limits.lowers(session, user, data["credit_limit"]) if "credit_limit" in data else 0
         intent_id = credit_limits.ask_to_lower(session, actor.id, user, by) if by else None
         if intent_id is None:
@@ -73,7 +73,7 @@ def _change(res: Resources, actor_id: int, user_id: int, data: Mapping[str, Any]
         credit_limits.settle_lowered(res, intent_id)
         rest = {name: value for name, value in data.items() if name != "credit_limit"}
         with res.sessions.begin() as session:
-            actor, user = _checked(session, actor_id, user_id, rest)
+            actor, user = _checked(res, session, actor_id, user_id, rest)
             _apply(res, session, actor, user, rest)
     if data.get("credit_limit"):
         push_after_commit(res, user_id)
@@ -83,7 +83,9 @@ def _change(res: Resources, actor_id: int, user_id: int, data: Mapping[str, Any]
         return bodies(session, [session.get_one(User, user_id)])[0]
 
 
-def _checked(session: Session, actor_id: int, user_id: int, data: Mapping[str, Any]) -> tuple[User, User]:
+def _checked(
+    res: Resources, session: Session, actor_id: int, user_id: int, data: Mapping[str, Any]
+) -> tuple[User, User]:
     """(actor, user), the user's row locked, once the actor may do all that `data` asks for."""
     actor = acting(session, actor_id)
     user = reachable(session, actor, user_id)
@@ -91,6 +93,7 @@ def _checked(session: Session, actor_id: int, user_id: int, data: Mapping[str, A
         changeable(session, actor, user_id)
     elif not data.keys() <= PARTICULARS:
         raise Forbidden("Only somebody above you changes this.")
+    check_template(res, data)
     lock_users(session, [user.id])
     if "credit_limit" in data:
         may_give_limit(actor, 1)
@@ -112,7 +115,7 @@ def _apply(res: Resources, session: Session, actor: User, user: User, data: Mapp
             before[name], after[name] = was, becomes
         return bool(was != becomes)
 
-    for name in sorted(PARTICULARS & data.keys()):
+    for name in sorted((PARTICULARS | set(PRINTING)) & data.keys()):
         if note(name, getattr(user, name), data[name]):
             setattr(user, name, data[name])
     moved = "parent_id" in data and note("parent_id", user.parent_id, data["parent_id"])

@@ -36,6 +36,8 @@ from rules.rights import ADMINISTRATORS, Role, may_create, may_stand_under
 # As the database holds them, in lower case.
 USERNAME = re.compile(r"\A[a-z0-9][a-z0-9._-]{2,31}\Z")
 FIRST_USERNAME = "superadmin"
+# How somebody's tickets are printed.
+PRINTING = ("ticket_template", "ticket_paper")
 
 
 def ensure_superadmin(sessions: sessionmaker[Session], password: str) -> bool:
@@ -62,11 +64,13 @@ def me(res: Resources, user_id: int) -> dict[str, Any]:
 def create_user(res: Resources, actor_id: int, data: Mapping[str, Any]) -> dict[str, Any]:
     """Makes a user below the actor, or below `parent_id` in his subtree, with a wallet and its account.
 
-    `data`: username, password, role; maybe parent_id, full_name, phone, address, commission_bp, credit_limit
-    (centavos, above 0 from administrators only). Raises Forbidden, NotFound (parent), Invalid, UsernameTaken.
+    `data`: username, password, role; maybe parent_id, full_name, phone, address, commission_bp, ticket_template,
+    ticket_paper (mm), credit_limit (centavos, above 0 from administrators only). Raises Forbidden, NotFound (parent),
+    Invalid, UsernameTaken.
     """
     role = Role(data["role"])
     check_password(data["password"], data["username"])
+    check_template(res, data)
     try:
         with res.sessions.begin() as session:
             actor = acting(session, actor_id)
@@ -87,6 +91,12 @@ def create_user(res: Resources, actor_id: int, data: Mapping[str, Any]) -> dict[
     if body["status"] == "suspended":
         tell_standing_after_commit(res)
     return body
+
+
+def check_template(res: Resources, data: Mapping[str, Any]) -> None:
+    """That the `ticket_template` in it, if there is any, is one that tickets can be printed by. Raises Invalid."""
+    if "ticket_template" in data and not res.printer.knows(data["ticket_template"]):
+        raise Invalid(errors=[{"path": "ticket_template", "message": "there is no template of that name"}])
 
 
 def check_commission(res: Resources, session: Session, user: User) -> None:
@@ -130,7 +140,7 @@ def parent_for(session: Session, actor: User, parent_id: int | None, role: Role)
 
 def _recorded(body: Mapping[str, Any]) -> dict[str, Any]:
     """What the audit log keeps of a new user."""
-    kept = ("username", "role", "parent_id", "full_name", "phone", "address", "commission_bp")
+    kept = ("username", "role", "parent_id", "full_name", "phone", "address", "commission_bp", *PRINTING)
     return {name: body[name] for name in kept} | {"credit_limit": body["wallet"]["credit_limit"]}
 
 
@@ -143,6 +153,7 @@ def _add(session: Session, parent: User | None, data: Mapping[str, Any]) -> User
         ancestors=[*parent.ancestors, parent.id] if parent else [],
         commission_bp=data.get("commission_bp", 0),
         **{name: data.get(name) for name in ("full_name", "phone", "address")},
+        **{name: data[name] for name in PRINTING if name in data},
     )
     session.add(user)
     session.flush()

@@ -22,6 +22,7 @@ from api import (
     lane,
     metrics,
     people,
+    printing,
     problems,
     rates,
     refusals,
@@ -44,6 +45,12 @@ from runtime.settings import Settings
 SQL_CONNECTIONS_MIN = 4
 THREADS_PER_SQL_CONNECTION = 3
 SQL_WAIT_S = 0.5
+
+# In the order of the OpenAPI document.
+_ROOMS = (
+    *(auth, people, draws, figures, games, results, tickets, printing, claims, dead_letters, audit, health, metrics),
+    documents,
+)
 
 
 def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
@@ -75,9 +82,7 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
     refusals.install(app)
     problems.handle_all(app, background.wake)
     document = documents.describe(app)
-    for room in (
-        auth, people, draws, figures, games, results, tickets, claims, dead_letters, audit, health, metrics, documents,
-    ):  # fmt: skip
+    for room in _ROOMS:
         document.register_blueprint(room.blueprint)
     for threads in (background, refused):
         threads.start()

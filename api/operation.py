@@ -49,6 +49,12 @@ class Sale(NamedTuple):
     bytes_max: int
 
 
+class Files(NamedTuple):
+    """An answer that is no JSON: the view makes the Response, with one of these content types."""
+
+    media_types: tuple[str, ...]
+
+
 class Checks(NamedTuple):
     """What stands between a token and its call."""
 
@@ -70,7 +76,7 @@ def operation(
     call: str,
     *,
     allowed: Caller | str,
-    answers: Mapping[int, Schema | None],
+    answers: Mapping[int, Schema | Files | None],
     body: Schema | Sale | None = None,
     query: Schema | None = None,
     problems: Sequence[type[errors.Problem]] = (),
@@ -212,15 +218,14 @@ def _implied_problems(
 
 
 def _description(
-    answers: Mapping[int, Schema | None],
+    answers: Mapping[int, Schema | Files | None],
     problems: Sequence[type[errors.Problem]],
     allowed: Caller | str,
     body: Schema | Sale | None,
 ) -> dict[str, Any]:
     responses: dict[int, Any] = {}
     for status, schema in answers.items():
-        content = {"application/json": {"schema": schema}} if schema else None
-        responses[status] = {"description": _PHRASES[status], **({"content": content} if content else {})}
+        responses[status] = {"description": _PHRASES[status], **_content(schema)}
     for problem in sorted({problem.code for problem in problems}):
         _add_problem(responses, problem)
     described: dict[str, Any] = {
@@ -233,6 +238,13 @@ def _description(
             "content": {"application/json": {"schema": body.schema}},
         }
     return described
+
+
+def _content(schema: Schema | Files | None) -> dict[str, Any]:
+    if isinstance(schema, Files):
+        anything = {"schema": {"type": "string", "format": "binary"}}
+        return {"content": {media_type.partition(";")[0]: anything for media_type in schema.media_types}}
+    return {"content": {"application/json": {"schema": schema}}} if schema else {}
 
 
 def _add_problem(responses: dict[int, Any], code: str) -> None:

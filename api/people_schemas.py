@@ -9,6 +9,7 @@ from actions.passwords import PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN
 from actions.users import USERNAME
 from api.auth_schemas import ROLES, UserName
 from api.fields import Answer, Day, Line, Whole, centavos, list_of, patterned
+from reports.tickets.paper import DEFAULT_PAPER, PAPERS
 
 # Names are taken in any case and kept in lower case.
 _USERNAME = USERNAME.pattern.replace("a-z", "A-Za-z")
@@ -30,11 +31,24 @@ class UserBody(UserName):
     phone = fields.String(required=True, allow_none=True)
     address = fields.String(required=True, allow_none=True)
     commission_bp = fields.Integer(required=True)
+    ticket_template = fields.String(required=True)
+    ticket_paper = fields.Integer(required=True, validate=validate.OneOf(list(PAPERS)))
     created_at = fields.DateTime(required=True)
     wallet = fields.Nested(WalletBody, required=True)
 
 
 UserList = list_of(UserBody)
+
+
+def _ticket_template() -> Line:
+    return Line(most=32, metadata={"description": "by which his tickets are printed; `default` if not given"})
+
+
+def _ticket_paper() -> Whole:
+    return Whole(
+        validate=validate.OneOf(list(PAPERS)),
+        metadata={"description": f"of his printer, mm; {DEFAULT_PAPER} if not given"},
+    )
 
 
 class NewUser(Schema):
@@ -46,6 +60,8 @@ class NewUser(Schema):
     phone = Line(most=40, allow_none=True)
     address = Line(most=500, allow_none=True)
     commission_bp = Whole(validate=validate.Range(0, 10_000), metadata={"description": "hundredths of a percent"})
+    ticket_template = _ticket_template()
+    ticket_paper = _ticket_paper()
     credit_limit = centavos(metadata={"description": "above 0 from administrators only: anybody else gets 403"})
 
 
@@ -54,6 +70,8 @@ class UserChange(Schema):
     phone = Line(most=40, allow_none=True)
     address = Line(most=500, allow_none=True)
     commission_bp = Whole(validate=validate.Range(0, 10_000), metadata={"description": "hundredths of a percent"})
+    ticket_template = _ticket_template()
+    ticket_paper = _ticket_paper()
     credit_limit = centavos(metadata={"description": "from administrators only: anybody else gets 403"})
     parent_id = Whole(metadata={"description": "of your subtree; only agents can be moved"})
 

@@ -91,6 +91,11 @@ class Reprint(Base):
     made_at: Mapped[Instant] = mapped_column(server_default=func.now())
 
 
+def copies_made(session: Session, number: str) -> int:
+    """The number of the ticket's last copy; 0 if it was not printed again."""
+    return session.scalar(select(func.coalesce(func.max(Reprint.copy), 0)).where(Reprint.number == number)) or 0
+
+
 def _any_of(numbers: Sequence[str]) -> CollectionAggregate[bool]:
     """One parameter, however many they are: a draw may have more winners than a statement takes parameters."""
     return any_(literal(list(numbers), ARRAY(Text)))

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
+    SmallInteger,
     Text,
     and_,
     any_,
@@ -45,6 +46,8 @@ class User(Base):
     phone: Mapped[str | None] = mapped_column(Text)
     address: Mapped[str | None] = mapped_column(Text)
     commission_bp: Mapped[int] = mapped_column(Integer, server_default="0")
+    ticket_template: Mapped[Str] = mapped_column(server_default="default")
+    ticket_paper: Mapped[int] = mapped_column(SmallInteger, server_default="58")
     created_at: Mapped[Instant] = mapped_column(server_default=func.now())
     password_changed_at: Mapped[Instant] = mapped_column(server_default=func.now())
     must_change_password: Mapped[bool] = mapped_column(server_default="false")

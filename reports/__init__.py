@@ -1,1 +1,1 @@
-"""Documents made from what is settled. Imports intake, models, rules and runtime."""
+"""Documents made from what is settled, and tickets as they are printed. Imports intake, models, rules and runtime."""

@@ -79,6 +79,14 @@ def directory(text: str) -> Path:
     return Path(text).expanduser().resolve()
 
 
+def folder(text: str) -> Path:
+    """One that is there."""
+    found = directory(text)
+    if not found.is_dir():
+        raise ValueError(f"must be a folder that is there, not {text!r}")
+    return found
+
+
 def whole(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdigit() and least <= int(text) <= most):

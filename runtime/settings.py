@@ -8,7 +8,18 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from runtime.breaker import Rule
-from runtime.environment import Reader, directory, network, origin, port_number, share_of_one, switch, whole, words
+from runtime.environment import (
+    Reader,
+    directory,
+    folder,
+    network,
+    origin,
+    port_number,
+    share_of_one,
+    switch,
+    whole,
+    words,
+)
 from runtime.key_ring import SigningKey, parse_ring
 from runtime.logging import LEVELS
 from runtime.secret_files import KEY_BYTES, read_secret
@@ -74,6 +85,7 @@ class Settings:
     live_connections: int = 4_096  # at a time to that process; more are refused
     flower: bool = True
     flower_port: int = 8001
+    ticket_templates: Path | None = None  # an operator's own templates of printed tickets, before those shipped
     draw_results: Path | None = None
     log_level: str = "info"
 
@@ -154,6 +166,7 @@ class Settings:
             live_connections=read("LIVE_CONNECTIONS", "4096", whole(1, 1_000_000)),
             flower=read("FLOWER", "1", switch),
             flower_port=read("FLOWER_PORT", str((port or 8000) + 1), port_number),
+            ticket_templates=read.optional("TICKET_TEMPLATES", folder),
             draw_results=read.optional("DRAW_RESULTS", Path),
             log_level=read("LOG_LEVEL", "info", _level),
         )

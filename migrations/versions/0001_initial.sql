@@ -18,6 +18,8 @@ CREATE TABLE users (
     phone         text,
     address       text,
     commission_bp integer NOT NULL DEFAULT 0 CHECK (commission_bp BETWEEN 0 AND 10000),
+    ticket_template text NOT NULL DEFAULT 'default' CHECK (ticket_template ~ '^[a-z0-9][a-z0-9_-]{0,31}$'),
+    ticket_paper  smallint NOT NULL DEFAULT 58 CHECK (ticket_paper IN (58, 80)),  -- millimetres
     created_at    timestamptz NOT NULL DEFAULT now(),
     password_changed_at  timestamptz NOT NULL DEFAULT now(),
     must_change_password boolean NOT NULL DEFAULT false,   -- the password was given by somebody else

@@ -154,8 +154,8 @@ def one_sale(tree: Tree) -> dict[str, Any]:
     return sale(tree.draw("open"), ("straight", WINNER, 100))
 
 
-def of_ticket(**body: Any) -> Send:
-    return lambda tree, step: Sent({"number": tree.sold(step.about())["number"]}, body or None)
+def of_ticket(query: str = "", **body: Any) -> Send:
+    return lambda tree, step: Sent({"number": tree.sold(step.about())["number"]}, body or None, query)
 
 
 def ticket_by_id(*, body: bool) -> Send:
@@ -260,6 +260,7 @@ def _people() -> list[Walk]:
         _about_user("GET", "", "user.read", rules.in_subtree),
         _about_user("PATCH", "", "user.change", rules.below_or_own, of_user(full_name="New Name"), note="name"),
         _about_user("PATCH", "", "user.change", rules.below, of_user(commission_bp=250), note="commission"),
+        _about_user("PATCH", "", "user.change", rules.below, of_user(ticket_paper=80), note="paper"),
         _about_user("PATCH", "", "user.change", limit, of_user(credit_limit=LIMIT + 100), note="higher limit"),
         _about_user("PATCH", "", "user.change", limit, of_user(credit_limit=LIMIT - 100), note="lower limit"),
         _about_user("POST", "/suspend", "user.change", rules.below, of_user(**WHY)),
@@ -344,6 +345,7 @@ def _tickets() -> list[Walk]:
         _about_ticket("POST", "{number}/hold", "ticket.hold", rules.in_subtree, of_ticket(**WHY)),
         _about_ticket("POST", "{number}/release", "ticket.hold", rules.in_subtree, held_ticket),
         _about_ticket("POST", "{number}/reprint", "ticket.reprint", mine, of_ticket()),
+        _about_ticket("GET", "{number}/print", "ticket.print", mine, of_ticket("format=txt")),
         Walk("GET /v1/tickets", "ticket.read", just(), note="all"),
         Walk(
             "GET /v1/tickets",

@@ -89,6 +89,7 @@ CALLS: dict[str, set[str]] = {
     "POST /v1/tickets/303EMB8-0000H-B/hold": ADMINS,
     "POST /v1/tickets/303EMB8-0000H-B/release": ADMINS,
     "POST /v1/tickets/303EMB8-0000H-B/reprint": {"agent"},
+    "GET /v1/tickets/303EMB8-0000H-B/print?format=txt": {"agent"},
     "GET /v1/claims": COORDINATORS | {"operator"},
     "GET /v1/claims/1": EVERYBODY,
     "POST /v1/claims/1/approve": COORDINATORS,

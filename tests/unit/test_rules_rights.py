@@ -37,6 +37,7 @@ WHO_MAY = {
     "ticket.cancel": "agent",
     "ticket.read": ALL,
     "ticket.reprint": "agent",
+    "ticket.print": "agent",
     "ticket.hold": ADMINS,
     "claim.make": f"{COORDINATORS} agent",
     "claim.read": f"{COORDINATORS} operator",
