@@ -44,7 +44,6 @@ WHO_MAY = {
     "claim.decide": COORDINATORS,
     "seal.details": ALL,
     "audit.read": f"{ADMINS} operator",
-    "ticket.print": "agent",
     "report.read": ALL,
     "notification.read": ALL,
     "notification.make": ADMINS,
