@@ -69,9 +69,11 @@ def processes(ground: Ground) -> dict[str, float]:
 
 def _program(command: str) -> str:
     names = {
+        "live.granian": "live",
         "granian": "api",
         "persist@": "worker-persist",
         "settle@": "worker-settle",
+        "reports@": "worker-reports",
         "default@": "worker-default",
         "celery": "beat",
         "valkey-server": "valkey",
