@@ -47,6 +47,8 @@ QUEUES = {
     "draws.void": "settle",
     "draws.check": "settle",
     "wallets.push": "default",
+    # Beside long steps, not before the sweeps: somebody outside may let it wait for seconds.
+    "notifications.deliver": "reports",
 }
 # Of every other task.
 DEFAULT_QUEUE = "default"

@@ -13,8 +13,10 @@ from sqlalchemy import BigInteger, ForeignKey, Integer, PrimaryKeyConstraint, Te
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Big, Instant, Json, Str
+from models.notifications import tell
 from rules.draws import DrawStatus, may_become
 from rules.errors import NoSuchDraw
+from rules.notifications import draw_state
 
 
 class Game(Base):
@@ -146,10 +148,16 @@ def lock_draw(session: Session, name: str) -> Draw:
 
 
 def advance(session: Session, draw_id: int, was: Sequence[str], becomes: str, **values: Any) -> bool:
-    """Moves a draw from one of the states `was` to `becomes` by compare-and-set; False: another one was first."""
+    """Moves a draw from one of the states `was` to `becomes` by compare-and-set, and tells whom it concerns.
+
+    False: another one was first.
+    """
     assert all(may_become(DrawStatus(status), DrawStatus(becomes)) for status in was), (was, becomes)
     statement = update(Draw).where(Draw.id == draw_id, Draw.status.in_(was)).values(status=becomes, **values)
-    return session.execute(statement.returning(Draw.id)).first() is not None
+    row = session.execute(statement.returning(Draw.name, Draw.result, Draw.result_version)).first()
+    if row is not None:
+        tell(session, draw_state(row.name, becomes, row.result, row.result_version))
+    return row is not None
 
 
 def draws_in(session: Session, *statuses: str) -> Sequence[Draw]:

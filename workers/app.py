@@ -48,6 +48,7 @@ TASK_MODULES = [
     "tasks.sweep",
     "tasks.audit",
     "tasks.claims",
+    "tasks.notifications",
     "tasks.people",
     "tasks.retries",
     "tasks.stuck",

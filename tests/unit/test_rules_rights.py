@@ -43,6 +43,8 @@ WHO_MAY = {
     "claim.decide": COORDINATORS,
     "seal.details": ALL,
     "audit.read": f"{ADMINS} operator",
+    "notification.read": ALL,
+    "notification.make": ADMINS,
     "dead_letters.read": f"{ADMINS} operator",
     "dead_letters.change": ADMINS,
 }
