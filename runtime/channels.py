@@ -78,7 +78,8 @@ def webhook_url(text: str) -> str:
     host = parts.hostname or ""
     _ = parts.port  # raises, too
     safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-    if not host or not safe or "@" in parts.netloc or parts.fragment or not (text.isascii() and text.isprintable()):
+    plain = text.isascii() and text.isprintable() and " " not in text
+    if not (host and safe and plain) or "@" in parts.netloc or parts.fragment:
         raise ValueError("must be a URL https://…, or http://… on this machine, without a user and without #")
     return text
 

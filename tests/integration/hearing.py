@@ -15,6 +15,22 @@ from sqlalchemy import Row, text
 
 from actions import notifications
 from actions.resources import Resources
+from tests.integration.conftest import Lottery
+
+
+class Team:
+    """superadmin > admin > area > coordinator > agent, beside them another branch, and an operator."""
+
+    def __init__(self, lottery: Lottery) -> None:
+        self.superadmin = lottery.person("superadmin")
+        self.admin = lottery.person("admin", parent=self.superadmin)
+        self.operator = lottery.person("operator", parent=self.admin)
+        self.area = lottery.person("coordinator", parent=self.admin)
+        self.coordinator = lottery.person("coordinator", parent=self.area)
+        self.agent = lottery.person(pesos=10_000, parent=self.coordinator)
+        self.sibling = lottery.person(pesos=10_000, parent=self.coordinator)
+        self.other_coordinator = lottery.person("coordinator", parent=self.area)
+        self.other_agent = lottery.person(pesos=10_000, parent=self.other_coordinator)
 
 
 def told_to(res: Resources, user_id: int, kind: str | None = None) -> list[dict[str, Any]]:
