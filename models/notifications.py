@@ -66,7 +66,7 @@ class SoldOut(Base):
     __tablename__ = "sold_out"
     __table_args__ = (PrimaryKeyConstraint("draw_id", "play", "key"),)
 
-    draw_id: Mapped[int] = mapped_column(Integer, ForeignKey("draws.id"))
+    draw_id: Mapped[int] = mapped_column(Integer)
     play: Mapped[Str]
     key: Mapped[Str]
     at: Mapped[Instant] = mapped_column(server_default=func.now())

@@ -692,7 +692,7 @@ CREATE INDEX notification_deliveries_waiting ON notification_deliveries (channel
 
 -- The bets of a draw that were told to be sold out: each once, also if a void made room for a while.
 CREATE TABLE sold_out (
-    draw_id integer NOT NULL REFERENCES draws,
+    draw_id integer NOT NULL,
     play    text NOT NULL,
     key     text NOT NULL,
     at      timestamptz NOT NULL DEFAULT now(),

@@ -27,7 +27,7 @@ from tasks.persist import persist
 from tasks.seal import seal
 from tasks.settle import OutOfBalance, settle
 from tasks.void_draw import void_draw
-from tests.integration.after_sales import as_owner, decide, drain, killed, resulted
+from tests.integration.after_sales import as_owner, at_once, decide, drain, killed, resulted
 from tests.integration.conftest import Lottery
 from tests.integration.correcting import ask, confirm
 from tests.integration.counters import House
@@ -230,6 +230,12 @@ def test_what_is_told_is_noted_as_an_event_for_the_same_rooms(lottery: Lottery) 
     (row,) = rows(lottery.res, "SELECT data, rooms FROM events WHERE name = 'notification'")
     assert row.data == {"id": made, "kind": "announcement", "title": "Title", "text": "Text"}
     assert row.rooms == [of_user(user)]
+
+
+def test_of_many_calls_at_once_with_the_same_words_one_tells(lottery: Lottery, team: Team) -> None:
+    made = at_once(lambda: notifications.make(lottery.res, team.admin, "Title", "Text", None, None)["id"])
+    assert len(set(made)) == 1
+    assert [item["id"] for item in told_to(lottery.res, team.agent)] == made[:1]
 
 
 def test_what_is_told_once_stays_told_once_also_among_many(lottery: Lottery) -> None:
