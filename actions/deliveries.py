@@ -2,7 +2,7 @@
 
 A channel that does not answer must keep no worker busy. So only one delivery of it is under way; when it fails, the
 others wait until it was taken after all, or has become a dead letter (actions/failures.py). Dead ones are tried again
-when nothing else waits, and at once when the channel works again.
+when nothing else waits, one a minute, and one after the other once the channel works again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from collections.abc import Callable
 
 from actions import mail, webhook
 from actions.resources import Resources
-from models.deliveries import DELIVER, delivery_to_make, drop_delivery, mark_delivered, next_delivery, route
+from actions.webhook import NotDelivered
+from models.deliveries import (
+    DELIVER,
+    delivery_to_make,
+    drop_delivery,
+    mark_delivered,
+    mark_failed,
+    next_delivery,
+    route,
+)
 from models.notifications import Notification, forget_notifications, forget_sold_out
 from runtime.channels import Channels
 
@@ -20,9 +29,9 @@ FORGOTTEN_AT_ONCE = 10_000
 
 # After a day a dead delivery waits for a person alone.
 KEEP_S = 24 * 3600
-# A dead one is tried again after so long …
+# A dead one is tried again after so long, one of them at a time …
 AGAIN_AFTER_S = 60
-# … and one that was rung for is under way for so long: a ring waits 10 s at the most, a mail takes 15 s.
+# … and one that was rung for is under way for so long: a ring waits 30 s at the most, a mail takes 15 s.
 UNDER_WAY_S = 45
 
 WEBHOOK, MAIL = "webhook", "mail"
@@ -68,7 +77,12 @@ def deliver(res: Resources, delivery_id: int) -> bool:
         with res.sessions.begin() as session:
             drop_delivery(session, delivery_id)
         return False
-    _SEND[channel](res, notification)
+    try:
+        _SEND[channel](res, notification)
+    except NotDelivered:
+        with res.sessions.begin() as session:
+            mark_failed(session, delivery_id)
+        raise
     with res.sessions.begin() as session:
         mark_delivered(session, delivery_id)
     _ring_next(res, channel, works=True)

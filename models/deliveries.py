@@ -22,7 +22,8 @@ class NotificationToSend(Base):
 
 
 class Delivery(Base):
-    """One notification by one channel. `rung_at`: when a worker was last asked to make it."""
+    """One notification by one channel. `rung_at`: when a worker was last asked to make it, `failed_at`: when that last
+    failed."""
 
     __tablename__ = "notification_deliveries"
 
@@ -31,6 +32,7 @@ class Delivery(Base):
     channel: Mapped[Str]
     made_at: Mapped[Instant] = mapped_column(server_default=func.now())
     rung_at: Mapped[Instant | None]
+    failed_at: Mapped[Instant | None]
     delivered_at: Mapped[Instant | None]
 
 
@@ -58,23 +60,34 @@ def route(session: Session, wanted: Sequence[tuple[str, str]], most: int) -> int
     return session.scalar(_ROUTE, values) or 0
 
 
-# A channel that fails is asked for one delivery at a time: the one under way, or the one that is tried again. Those
-# that became dead letters come last, and only now and then, unless the channel is known to work.
+# While one is under way, or is tried again by itself (`retries`), the others of its channel wait. Those that became
+# dead letters come after all new ones, and only now and then, unless the channel is known to work. Of two who ask at
+# once one finds that `rung_at` has changed.
 _NEXT = text(
     """
-    UPDATE notification_deliveries SET rung_at = now() WHERE id = (
-        SELECT id FROM notification_deliveries d
-        WHERE channel = :channel AND delivered_at IS NULL AND made_at > now() - make_interval(secs => :keep)
-          AND (rung_at IS NULL OR :works OR rung_at < now() - make_interval(secs => :pause))
+    WITH rung AS (
+        SELECT id, rung_at, failed_at, made_at,
+               EXISTS (SELECT 1 FROM retries r WHERE r.task = :task AND r.arguments = jsonb_build_array(d.id))
+               OR (rung_at > now() - make_interval(secs => :under_way) AND coalesce(failed_at < rung_at, true)) AS at_it
+        FROM notification_deliveries d WHERE channel = :channel AND delivered_at IS NULL AND rung_at IS NOT NULL),
+    new AS (
+        SELECT 1 AS turn, id, rung_at FROM notification_deliveries
+        WHERE channel = :channel AND delivered_at IS NULL AND rung_at IS NULL
+          AND made_at > now() - make_interval(secs => :keep)
+        ORDER BY id LIMIT 1),
+    dead AS (
+        SELECT 2 AS turn, id, rung_at FROM rung
+        WHERE rung_at < now() - make_interval(secs => :pause) AND made_at > now() - make_interval(secs => :keep)
+          AND (:works OR NOT EXISTS (SELECT 1 FROM rung WHERE failed_at > now() - make_interval(secs => :pause)))
           AND NOT EXISTS (SELECT 1 FROM dead_letters l
-                          WHERE l.kind = 'task' AND l.task = :task AND l.arguments = jsonb_build_array(d.id)
+                          WHERE l.kind = 'task' AND l.task = :task AND l.arguments = jsonb_build_array(rung.id)
                             AND l.status = 'discarded')
-        ORDER BY rung_at NULLS FIRST, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-    AND NOT EXISTS (
-        SELECT 1 FROM notification_deliveries b WHERE b.channel = :channel AND b.delivered_at IS NULL
-          AND (b.rung_at > now() - make_interval(secs => :under_way)
-               OR EXISTS (SELECT 1 FROM retries r WHERE r.task = :task AND r.arguments = jsonb_build_array(b.id))))
-    RETURNING id
+        ORDER BY rung_at, id LIMIT 1),
+    next AS (SELECT * FROM new UNION ALL SELECT * FROM dead ORDER BY turn LIMIT 1)
+    UPDATE notification_deliveries d SET rung_at = now() FROM next
+    WHERE d.id = next.id AND d.rung_at IS NOT DISTINCT FROM next.rung_at AND d.delivered_at IS NULL
+      AND NOT EXISTS (SELECT 1 FROM rung WHERE at_it)
+    RETURNING d.id
     """
 )
 
@@ -84,7 +97,8 @@ def next_delivery(
 ) -> int | None:
     """The delivery of a channel to be made next, marked as rung for; None: there is none, or another is under way.
 
-    Not older than `keep_s`; one that was rung for before not within `pause_s` of that, unless the channel `works`.
+    Not older than `keep_s`; one that was rung for before only after `pause_s`, and unless the channel `works` only if
+    none of it failed within `pause_s`.
     """
     values = {"channel": channel, "keep": keep_s, "pause": pause_s, "under_way": under_way_s, "works": works}
     found: int | None = session.scalar(_NEXT, values | {"task": DELIVER})
@@ -101,6 +115,11 @@ def delivery_to_make(session: Session, delivery_id: int) -> tuple[str, Notificat
 def mark_delivered(session: Session, delivery_id: int) -> None:
     """Notes that it was taken."""
     session.execute(update(Delivery).where(Delivery.id == delivery_id).values(delivered_at=func.now()))
+
+
+def mark_failed(session: Session, delivery_id: int) -> None:
+    """Notes that it was not."""
+    session.execute(update(Delivery).where(Delivery.id == delivery_id).values(failed_at=func.clock_timestamp()))
 
 
 def drop_delivery(session: Session, delivery_id: int) -> None:

@@ -685,10 +685,13 @@ CREATE TABLE notification_deliveries (
     channel         text NOT NULL CHECK (channel IN ('webhook', 'mail')),
     made_at         timestamptz NOT NULL DEFAULT now(),
     rung_at         timestamptz,               -- when somebody was last asked to make it
+    failed_at       timestamptz,               -- when it was last refused
     delivered_at    timestamptz,
     UNIQUE (notification_id, channel)
 );
 CREATE INDEX notification_deliveries_waiting ON notification_deliveries (channel, id) WHERE delivered_at IS NULL;
+CREATE INDEX notification_deliveries_rung ON notification_deliveries (channel, rung_at)
+    WHERE delivered_at IS NULL AND rung_at IS NOT NULL;
 
 -- The bets of a draw that were told to be sold out: each once, also if a void made room for a while.
 CREATE TABLE sold_out (

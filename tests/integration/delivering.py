@@ -67,7 +67,11 @@ def waiting(res: Resources) -> list[tuple[int, str]]:
 
 def minutes_pass(res: Resources, minutes: int = 2) -> None:
     back = f"make_interval(mins => {minutes})"
-    change(res, f"UPDATE notification_deliveries SET rung_at = rung_at - {back}, made_at = made_at - {back}")
+    change(
+        res,
+        f"UPDATE notification_deliveries SET rung_at = rung_at - {back}, failed_at = failed_at - {back}, "
+        f"made_at = made_at - {back}",
+    )
     change(res, f"UPDATE dead_letters SET last_at = last_at - {back}")
     change(res, f"UPDATE retries SET due_at = due_at - {back}")
 

@@ -193,6 +193,51 @@ def test_a_dead_one_is_tried_again_now_and_then_for_a_day_unless_it_was_discarde
     assert rung(lottery) == []
 
 
+def test_one_that_is_never_taken_does_not_hold_up_the_others_once_it_is_dead(
+    lottery: Lottery, res: Resources, house: Office
+) -> None:
+    house.answers = [500]
+    say(res, "poison")
+    send_out(res)
+    (poison,) = rung(lottery)
+    fail_for_good(lottery, res, poison)
+    minutes_pass(res)
+    house.posts.clear()
+    house.answers = [200, 500, 200]
+    say(res, "one")
+    send_out(res)
+    (one,) = rung(lottery)
+    assert tried(res, one)
+    assert rung(lottery) == [poison]  # the channel works
+    with pytest.raises(NotDelivered):
+        tried(res, poison)
+    for title in ("two", "three"):
+        say(res, title)
+    work(lottery, res)
+    titles = [json.loads(post.body)["title"] for post in house.posts]
+    assert titles == ["one", "poison", "two", "three"]
+
+
+def test_dead_ones_of_a_channel_that_fails_are_tried_one_a_minute(
+    lottery: Lottery, res: Resources, house: Office
+) -> None:
+    house.answers = [500]
+    dead = []
+    for title in ("first", "second"):
+        say(res, title)
+        send_out(res)
+        dead += rung(lottery)
+        fail_for_good(lottery, res, dead[-1])
+    for expected in (dead[0], dead[1], dead[0]):
+        minutes_pass(res)
+        send_out(res)
+        assert rung(lottery) == [expected]
+        with pytest.raises(NotDelivered):
+            tried(res, expected)
+        send_out(res)
+        assert rung(lottery) == []
+
+
 def test_while_one_is_tried_the_others_of_its_channel_wait(lottery: Lottery, res: Resources, house: Office) -> None:
     house.answers = [500, 200]
     first, second = say(res, "first"), say(res, "second")
