@@ -72,6 +72,8 @@ _EVERY_S = {
     "sweep.people": 1.0,
     "people.forget": 3600.0,
     "claims.expire": 3600.0,
+    "sweep.notifications": 1.0,
+    "notifications.forget": 3600.0,
 }
 beat_schedule = {
     name: {"task": name, "schedule": seconds, "options": {"expires": max(1.0, seconds)}}

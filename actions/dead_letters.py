@@ -215,7 +215,8 @@ def _replay_record(res: Resources, letter_id: int, actor_id: int | None) -> Repl
             session.execute(delete(PendingApproval).where(PendingApproval.object == about(letter_id)))
             draw = session.get_one(Draw, letter.draw_id)
             name, (place, raw) = draw.name, letter.record()
-            refused = store(session, draw, [(Position(*place), raw)], keep=False)
+            records = [(Position(*place), raw)]
+            refused = store(session, draw, records, low_credit=res.settings.low_credit, keep=False)
             if refused:
                 raise _StillRefused(refused[0].reason)
     except (OperationalError, InterfaceError):

@@ -21,6 +21,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from actions.failure_kinds import AWAY, LOST, PERMANENT, Failure, Message, NotKept, failure_of, said
 from intake.doorbell import AGAIN_S
 from models.dead_letters import MESSAGE, TASK, DeadLetter, Retry
+from models.deliveries import DELIVER
+from models.notifications import tell
+from rules.notifications import dead_letter
 from runtime import metrics
 
 # How often a step is tried before it becomes a dead letter; without end while a part is away.
@@ -180,7 +183,10 @@ def _make_letter(session: Session, failure: Failure) -> None:
     over = delete(Retry).where(_of(Retry, failure.task, failure.arguments))
     row = session.execute(over.returning(Retry.attempts, Retry.first_at)).one()
     key = {"kind": TASK, "task": failure.task, "arguments": list(failure.arguments)}
-    session.execute(insert(DeadLetter).values(**key, **row._mapping, **_texts(failure)))
+    letter = insert(DeadLetter).values(**key, **row._mapping, **_texts(failure)).returning(DeadLetter.id)
+    letter_id = session.execute(letter).scalar_one()
+    # What nobody outside could be told is told inside the house alone, or it would go round for ever.
+    tell(session, [dead_letter(letter_id, TASK, failure.task, outward=failure.task != DELIVER)])
 
 
 def pause_s(failed: int, longest_s: float) -> float:
@@ -216,7 +222,8 @@ def note_message(sessions: sessionmaker[Session], message: Message) -> None:
         more = {"attempts": DeadLetter.attempts + 1, "last_at": func.now(), **texts}
         letter = update(DeadLetter).where(same, DeadLetter.status == "waiting").values(more)
         if session.execute(letter.returning(DeadLetter.id)).first() is None:
-            session.execute(insert(DeadLetter).values(**key, **texts))
+            letter_id = session.execute(insert(DeadLetter).values(**key, **texts).returning(DeadLetter.id)).scalar_one()
+            tell(session, [dead_letter(letter_id, MESSAGE, None)])
     metrics.note_dead_letter(MESSAGE)
     _log.error("dead_letter", queue=message.queue, task=message.task, error=message.error)
 

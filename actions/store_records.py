@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from actions.compare_rows import differs_from_stored
+from actions.told_while_storing import Bet, Crossed, filled, full_at, tell_of_batch
 from intake.bets import summed
 from intake.doorbell import QUEUES
 from intake.records import (
@@ -85,9 +86,12 @@ class Sums:
             self.exposure[bet] = self.exposure.get(bet, 0) + sign * stake
 
 
-def store(session: Session, draw: Draw, batch: Sequence[tuple[Position, bytes]], *, keep: bool = True) -> list[Refused]:
+def store(
+    session: Session, draw: Draw, batch: Sequence[tuple[Position, bytes]], *, low_credit: int, keep: bool = True
+) -> list[Refused]:
     """Stores the records, books their sums, and returns what the database refuses; `keep` makes dead letters of it.
 
+    Tells what comes of it, also whose credit falls below `low_credit` centavos.
     Raises DrainStopped when more than DEAD_LETTERS_MAX would be refused, Differs when a stored row is not the
     journal's; database errors of other kinds pass through.
     """
@@ -98,9 +102,9 @@ def store(session: Session, draw: Draw, batch: Sequence[tuple[Position, bytes]],
     refused += _store_halving(session, draw, items, held, sums)
     if len(refused) > DEAD_LETTERS_MAX:
         raise DrainStopped(f"the database refused {len(refused)} of {len(batch)} records: {refused[0].reason}")
-    if keep:
-        _keep(session, draw, refused)
-    _book(session, draw, sums)
+    letters = _keep(session, draw, refused) if keep else []
+    full, low = _book(session, draw, sums, low_credit)
+    tell_of_batch(session, draw, Crossed(letters, full, low, low_credit))
     return refused
 
 
@@ -252,10 +256,12 @@ def _merge(sums: Sums, more: Sums) -> None:
         sums.exposure[bet] = sums.exposure.get(bet, 0) + stake
 
 
-def _keep(session: Session, draw: Draw, refused: Sequence[Refused]) -> None:
-    for letter in refused:
+def _keep(session: Session, draw: Draw, refused: Sequence[Refused]) -> list[int]:
+    """Makes the dead letters; their ids."""
+    return [
         session.execute(
-            insert(DeadLetter).values(
+            insert(DeadLetter)
+            .values(
                 kind=RECORD,
                 queue=QUEUES[PERSIST],
                 task=PERSIST,
@@ -266,14 +272,21 @@ def _keep(session: Session, draw: Draw, refused: Sequence[Refused]) -> None:
                 error=letter.reason,
                 sqlstate=letter.sqlstate,
             )
-        )
+            .returning(DeadLetter.id)
+        ).scalar_one()
+        for letter in refused
+    ]
 
 
-def _book(session: Session, draw: Draw, sums: Sums) -> None:
-    """Sums, wallets and ledger entries of the rows just stored. An error here stops the drain."""
+def _book(session: Session, draw: Draw, sums: Sums, low_credit: int) -> tuple[list[Bet], dict[int, int]]:
+    """Sums, wallets and ledger entries of the rows just stored. An error here stops the drain.
+
+    Gives the bets that this has filled up, and what agents have available whose credit it has brought below that.
+    """
     if not sums.agents:
-        return
-    journal_rows.add_sums(session, draw.id, {a: tuple(c) for a, c in sums.agents.items()}, sums.exposure)  # type: ignore[misc]
+        return [], {}
+    agents: dict[int, Any] = {agent: tuple(counts) for agent, counts in sums.agents.items()}
+    full = journal_rows.add_sums(session, draw.id, agents, sums.exposure, full_at(draw))
     tickets, stake, voids, voided_stake = (sum(column) for column in zip(*sums.agents.values(), strict=True))
     session.execute(
         update(PositionRow)
@@ -287,7 +300,7 @@ def _book(session: Session, draw: Draw, sums: Sums) -> None:
         )
     )
     lock_wallets(session, list(sums.agents))
-    add_to_balances(session, {agent: counts[3] - counts[1] for agent, counts in sums.agents.items()})
+    low = add_to_balances(session, {agent: c[3] - c[1] for agent, c in sums.agents.items()}, low_credit)
     if stake:
         post(session, "sale", {a: -c[1] for a, c in sums.agents.items()}, {"sales": stake}, draw_id=draw.id)
     if voided_stake:
@@ -298,3 +311,4 @@ def _book(session: Session, draw: Draw, sums: Sums) -> None:
             {"sales": -voided_stake},
             draw_id=draw.id,
         )
+    return filled(draw, full, sums.exposure), low

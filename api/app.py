@@ -21,6 +21,7 @@ from api import (
     hooks,
     lane,
     metrics,
+    notifications,
     people,
     printing,
     problems,
@@ -48,8 +49,8 @@ SQL_WAIT_S = 0.5
 
 # In the order of the OpenAPI document.
 _ROOMS = (
-    *(auth, people, draws, figures, games, results, tickets, printing, claims, dead_letters, audit, health, metrics),
-    documents,
+    *(auth, people, draws, figures, games, results, tickets, printing, claims),
+    *(notifications, dead_letters, audit, health, metrics, documents),
 )
 
 

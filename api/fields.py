@@ -87,6 +87,16 @@ class Line(fields.String):
         return text
 
 
+class OneLine(Line):
+    """The same without line breaks and tabs."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if not text.isprintable():
+            raise ValidationError("one line of printable text")
+        return text
+
+
 class _Parsed(fields.String, ABC):
     """A string of one shape, read by a function that may raise ValueError."""
 

@@ -48,6 +48,8 @@ QUEUES = {
     "draws.check": "settle",
     "wallets.push": "default",
     "events.send": "default",
+    # Beside long steps, not before the sweeps: somebody outside may let it wait for seconds.
+    "notifications.deliver": "reports",
 }
 # Of every other task.
 DEFAULT_QUEUE = "default"

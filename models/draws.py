@@ -14,8 +14,10 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Big, Instant, Json, Str
 from models.events import note_event
+from models.notifications import tell
 from rules.draws import DrawStatus, may_become
 from rules.errors import NoSuchDraw
+from rules.notifications import draw_state
 from rules.rooms import EVERYBODY
 
 
@@ -157,9 +159,9 @@ def lock_draw(session: Session, name: str) -> Draw:
 
 
 def advance(session: Session, draw_id: int, was: Sequence[str], becomes: str, **values: Any) -> bool:
-    """Moves a draw from one of the states `was` to `becomes` by compare-and-set; False: another one was first.
+    """Moves a draw from one of the states `was` to `becomes` by compare-and-set, and notes what is to be told of it.
 
-    What everybody may know is noted to be told live, with the change or not at all.
+    False: another one was first.
     """
     assert all(may_become(DrawStatus(status), DrawStatus(becomes)) for status in was), (was, becomes)
     statement = update(Draw).where(Draw.id == draw_id, Draw.status.in_(was)).values(status=becomes, **values)
@@ -173,6 +175,7 @@ def advance(session: Session, draw_id: int, was: Sequence[str], becomes: str, **
         if row.result is not None:
             data |= {"result": row.result, "version": row.result_version}
         note_event(session, event, data, [EVERYBODY])
+    tell(session, draw_state(row.name, becomes, row.result, row.result_version))
     return True
 
 

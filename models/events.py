@@ -42,7 +42,13 @@ def note_event(session: Session, name: str, data: Mapping[str, Any], rooms: Sequ
 
     Whoever wants it told at once rings for "events.send" after the commit; else a sweep does within a second.
     """
-    session.execute(insert(Event).values(name=name, data=dict(data), rooms=list(rooms)))
+    note_events(session, name, [(data, rooms)])
+
+
+def note_events(session: Session, name: str, events: Sequence[tuple[Mapping[str, Any], Sequence[str]]]) -> None:
+    """The same for any number of (data, rooms)."""
+    if events:
+        session.execute(insert(Event), [{"name": name, "data": dict(d), "rooms": list(r)} for d, r in events])
 
 
 def lock_numbers(session: Session) -> EventNumbers | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import date as Date
 from itertools import chain
 from typing import Any, NamedTuple
@@ -104,8 +104,13 @@ def add_sums(
     draw_id: int,
     agents: dict[int, tuple[int, int, int, int]],
     exposure: dict[tuple[str, str], int],
-) -> None:
-    """Adds (tickets, stake, voids, voided stake) per agent and live stake per (play, key) to the draw's sums."""
+    full_at: Mapping[str, int],
+) -> list[tuple[str, str, int]]:
+    """Adds (tickets, stake, voids, voided stake) per agent and live stake per (play, key) to the draw's sums.
+
+    Gives the (play, key, stake) among them that come to `full_at` centavos of their play or more; a play without one is
+    not looked at.
+    """
     if agents:
         session.execute(
             text(
@@ -127,22 +132,31 @@ def add_sums(
                 )
             },
         )
-    if exposure:
-        session.execute(
-            text(
-                """
+    if not exposure:
+        return []
+    rows = session.execute(
+        text(
+            """
+            WITH summed AS (
                 INSERT INTO exposures AS e (draw_id, play, key, stake)
                 SELECT :draw, * FROM unnest(CAST(:plays AS text[]), CAST(:keys AS text[]), CAST(:stakes AS bigint[]))
                 ON CONFLICT (draw_id, play, key) DO UPDATE SET stake = e.stake + excluded.stake
-                """
-            ),
-            {
-                "draw": draw_id,
-                "plays": [play for play, _ in exposure],
-                "keys": [key for _, key in exposure],
-                "stakes": list(exposure.values()),
-            },
-        )
+                RETURNING play, key, stake)
+            SELECT summed.play, key, summed.stake
+            FROM summed JOIN unnest(CAST(:full_plays AS text[]), CAST(:full_at AS bigint[])) AS full_(play, stake)
+              ON full_.play = summed.play AND summed.stake >= full_.stake
+            """
+        ),
+        {
+            "draw": draw_id,
+            "plays": [play for play, _ in exposure],
+            "keys": [key for _, key in exposure],
+            "stakes": list(exposure.values()),
+            "full_plays": list(full_at),
+            "full_at": list(full_at.values()),
+        },
+    )
+    return [(play, key, stake) for play, key, stake in rows]
 
 
 _LINES = """(SELECT string_agg(left(l.play, 1) || l.number || ':' || l.stake, ',' ORDER BY l.line_no)

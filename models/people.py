@@ -242,18 +242,25 @@ def loosen(session: Session, amounts: dict[int, int], reason: str) -> None:
     )
 
 
-def add_to_balances(session: Session, amounts: dict[int, int]) -> None:
-    """Adds centavos (signed) to wallets that `lock_wallets` holds."""
-    session.execute(
+def add_to_balances(session: Session, amounts: dict[int, int], low: int | None = None) -> dict[int, int]:
+    """Adds centavos (signed) to wallets that `lock_wallets` holds.
+
+    Gives what those have available (balance and credit limit, by user) whom this takes from `low` or more to less.
+    """
+    rows = session.execute(
         text(
             """
-            UPDATE wallets SET balance = balance + a.amount
-            FROM unnest(CAST(:ids AS bigint[]), CAST(:amounts AS bigint[])) AS a(user_id, amount)
-            WHERE wallets.user_id = a.user_id
+            WITH moved AS (
+                UPDATE wallets SET balance = balance + a.amount
+                FROM unnest(CAST(:ids AS bigint[]), CAST(:amounts AS bigint[])) AS a(user_id, amount)
+                WHERE wallets.user_id = a.user_id
+                RETURNING wallets.user_id, wallets.balance + wallets.credit_limit AS available, a.amount)
+            SELECT user_id, available FROM moved WHERE available < :low AND available - amount >= :low
             """
         ),
-        {"ids": list(amounts), "amounts": list(amounts.values())},
+        {"ids": list(amounts), "amounts": list(amounts.values()), "low": low},
     )
+    return {row.user_id: row.available for row in rows}
 
 
 def waiting_outbox(session: Session, user_id: int | None = None, limit: int = 1000) -> Sequence[WalletOutbox]:

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Big, Instant, Json, Str
+from rules.rights import Role
 
 
 class Seal(Base):
@@ -191,6 +192,32 @@ def totals_of_winners(session: Session, draw_id: int, version: int) -> tuple[int
     query = select(func.count(func.distinct(Winner.serial)), func.coalesce(func.sum(Winner.prize), 0))
     tickets, prizes = session.execute(query.where(Winner.draw_id == draw_id, Winner.version == version)).one()
     return int(tickets), int(prizes)
+
+
+def winners_by_person(session: Session, draw_id: int, version: int) -> list[tuple[int, Role, int, int]]:
+    """(user, role, winning tickets, prizes in centavos) under that version: of the agents who have some, and of all
+    coordinators who stand above them now. With 0 tickets who had some under an earlier version only.
+    """
+    rows = session.execute(
+        text(
+            """
+            WITH won AS (
+                SELECT agent_id, count(DISTINCT serial) FILTER (WHERE version = :version) AS tickets,
+                       coalesce(sum(prize) FILTER (WHERE version = :version), 0) AS prizes
+                FROM winners WHERE draw_id = :draw AND version <= :version GROUP BY agent_id),
+            told AS (
+                SELECT u.id, u.role, won.tickets, won.prizes FROM won JOIN users u ON u.id = won.agent_id
+                UNION ALL
+                SELECT above.id, above.role, won.tickets, won.prizes
+                FROM won JOIN users u ON u.id = won.agent_id
+                JOIN users above ON above.id = ANY (u.ancestors) AND above.role = 'coordinator')
+            SELECT id, role, CAST(sum(tickets) AS bigint), CAST(sum(prizes) AS bigint)
+            FROM told GROUP BY id, role ORDER BY id
+            """
+        ),
+        {"draw": draw_id, "version": version},
+    )
+    return [(user, Role(role), tickets, prizes) for user, role, tickets, prizes in rows]
 
 
 def prizes_of(session: Session, draw_id: int, version: int, serials: Sequence[int] | None = None) -> dict[int, int]:

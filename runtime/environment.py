@@ -56,6 +56,13 @@ class Reader:
     def __call__(self, name: str, default: str, parse: Callable[[str], T]) -> T:
         return self._parse(name, parse, self._environ.get(name) or default)
 
+    def together(self, *names: str) -> None:
+        """Variables that mean something only together: all of them are set, or none."""
+        missing = [name for name in names if not self._environ.get(name)]
+        if 0 < len(missing) < len(names):
+            given = next(name for name in names if name not in missing)
+            self._problems += [f"{name} is not set, and {given} needs it" for name in missing]
+
     def from_file(self, name: str, read: Callable[[], str], parse: Callable[[str], T]) -> T:
         """The variable, or else what `read` finds in a file."""
         try:

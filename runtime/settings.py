@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from runtime.breaker import Rule
+from runtime.channels import Channels
 from runtime.environment import (
     Reader,
     directory,
@@ -75,6 +76,9 @@ class Settings:
     memory_sale_share: float = 0.8  # of Redis' maxmemory; above it selling stops, closing and draining go on
     schedule_days: int = 14  # whose draws are made ahead; 0: all draws are made by hand
     persist_batch_max: int = 5_000  # journal records in one transaction
+    low_credit: int = 50_000  # centavos available below which an agent is told so, and whoever stands above him
+    notification_days: int = 90  # after so long they are forgotten
+    channels: Channels = field(default_factory=Channels)  # who outside is told
     watchdog_s: int = 20  # for so long a journal may wait before a worker that takes nothing up restarts itself
     api_workers: int = 2
     api_threads: int = 32
@@ -156,6 +160,9 @@ class Settings:
             memory_sale_share=read("MEMORY_SALE_SHARE", "0.8", share_of_one),
             schedule_days=read("SCHEDULE_DAYS", "14", whole(0, 366)),
             persist_batch_max=read("PERSIST_BATCH_MAX", "5000", whole(1, 100_000)),
+            low_credit=read("LOW_CREDIT", "50000", whole(0, 10**15)),
+            notification_days=read("NOTIFICATION_DAYS", "90", whole(1, 36_500)),
+            channels=Channels.from_reader(read),
             watchdog_s=read("WATCHDOG_S", "20", whole(5, 3_600)),
             api_workers=read("API_WORKERS", "2", whole(1, 256)),
             api_threads=read("API_THREADS", "32", whole(1, 1_024)),

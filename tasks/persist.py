@@ -24,7 +24,9 @@ from models.dead_letters import RECORD
 from models.draws import Draw, advance, draw_by_name
 from models.draws import Position as PositionRow
 from models.gate_state import gate_state
+from models.notifications import tell
 from rules.draws import LIVE
+from rules.notifications import out_of_balance
 from runtime.metrics import note_dead_letter
 
 SHIFT_S = 1.0  # above a batch; a worker that is to end waits no longer for it, nor another draw in a rush
@@ -87,7 +89,7 @@ def _persist_batch(res: Resources, name: str, *, unring: bool, pause_s: float) -
         if draw.status not in LIVE:
             raise Differs(f"the journal of a draw that is {draw.status} has grown")
         _check_order(position, batch)
-        refused = store(session, draw, batch)
+        refused = store(session, draw, batch, low_credit=res.settings.low_credit)
         last = batch[-1][0]
         # A drain that goes on for long may be killed again and again by others, and is not what kills.
         succeeded(session, PERSIST, [name])
@@ -155,6 +157,7 @@ def _stop(res: Resources, name: str, problem: DrainStopped) -> None:
     if isinstance(problem, Differs):
         with res.sessions.begin() as session:
             session.execute(update(Draw).where(Draw.name == name).values(stopped=str(problem)))
+            tell(session, [out_of_balance(name, "storing stopped", str(problem))])
         res.gate.stop(name)  # the sweep repeats it
 
 

@@ -6,6 +6,7 @@ replayed dead letter changes what was compared. Locks in the order of the drain:
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -20,8 +21,10 @@ from actions.seals import LATE_SEAL
 from actions.two_sources import Comparison, compare
 from models.dead_letters import waiting_records
 from models.draws import Draw, Position, advance, draw_by_name, lock_draw
+from models.notifications import tell
 from models.settlement import Seal, SealBlock, SealFailure
 from models.tickets import Closing
+from rules.notifications import out_of_balance
 
 # A draw out of balance is read whole at every attempt, and sweeps come every second.
 RETRY_AFTER_S = 60
@@ -49,6 +52,7 @@ def seal(res: Resources, name: str, *, force: bool = False) -> bool:
             sealed = _publish(session, draw, found, res.clock.now())
         else:
             session.add(SealFailure(draw_id=draw.id, difference=found.difference))
+            _tell(session, name, found.difference)
             sealed = False
     if found.difference is not None:
         failed, serials = found.difference["failed"], [item["serial"] for item in found.difference["serials"]]
@@ -84,6 +88,12 @@ def _failed_lately(session: Session, draw_id: int) -> bool:
 def _in_time(session: Session, draw: Draw, now: datetime) -> bool:
     """Whether the draw may be sealed now: before it is drawn, or late with two superadmins' word."""
     return now < draw.draws_at or confirmed_request(session, draw.name, LATE_SEAL) is not None
+
+
+def _tell(session: Session, name: str, difference: dict[str, Any]) -> None:
+    """Of a difference that stays the same from attempt to attempt once."""
+    why = f"the two sources differ: {', '.join(difference['failed'])}"
+    tell(session, [out_of_balance(name, "seal", why, once=json.dumps(difference, sort_keys=True, default=str))])
 
 
 def _publish(session: Session, draw: Draw, found: Comparison, now: datetime) -> bool:

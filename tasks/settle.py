@@ -16,10 +16,12 @@ from celery import Task, shared_task
 from sqlalchemy import func, insert, update
 from sqlalchemy.orm import Session
 
+from actions.notifications import tell_of_contradiction
 from actions.resources import Resources
 from actions.results import STEPS
 from models.draws import Draw, advance, draw_by_name, lock_draw
 from models.ledger import draw_balance, draw_entry, post
+from models.notifications import tell
 from models.people import add_to_balances, agents_among, lock_wallets, loosen
 from models.settlement import (
     DrawReport,
@@ -29,11 +31,13 @@ from models.settlement import (
     insert_winners,
     stakes_that_won,
     standing_of,
+    winners_by_person,
 )
 from models.sums import Sums, kept_sums
 from reports.draw_report import build
 from rules.errors import Contradiction
 from rules.games import match_key, prize_class, winning_bets
+from rules.notifications import winners
 
 _log = structlog.get_logger()
 
@@ -59,6 +63,7 @@ def settle(res: Resources, name: str) -> bool:
         except Contradiction as problem:
             about = {"draw": name, "version": draw.result_version, "step": step}
             _log.error("settlement_out_of_balance", **about, reason=str(problem))
+            tell_of_contradiction(res, name, f"settlement, {step}", problem)
             raise
         if not done:
             return False
@@ -92,6 +97,7 @@ def _do(res: Resources, name: str, version: int, step: str) -> bool:
         session.execute(_of(update(SettlementStep), draw.id, version, step).values(done))
         if step == STEPS[-1]:
             advance(session, draw.id, ["settling"], "settled", settled_at=func.now())
+            _tell_winners(session, draw)
     if step == "commissions":
         res.doorbell.ring("wallets.push")
     if step == STEPS[-1]:
@@ -178,6 +184,11 @@ def _commissions(session: Session, draw: Draw) -> None:
 def _report(session: Session, draw: Draw) -> None:
     body = build(session, draw, _sealed_sums(session, draw))
     session.execute(insert(DrawReport).values(draw_id=draw.id, version=draw.result_version, body=body))
+
+
+def _tell_winners(session: Session, draw: Draw) -> None:
+    won = winners_by_person(session, draw.id, draw.result_version)
+    tell(session, [winners(draw.name, draw.result_version, *one) for one in won])
 
 
 _FUNCTIONS: dict[str, Callable[[Session, Draw], None]] = {

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from actions.approvals import confirmed_request
 from actions.closing import close_in_gate
+from actions.notifications import tell_of_contradiction
 from actions.resources import Resources
 from actions.sealed import check_pool
 from actions.voiding import VOID
@@ -44,7 +45,11 @@ def void_draw(res: Resources, name: str) -> bool:
         return False
     if draw.opened_at is not None:
         close_in_gate(res, name, asked=True)
-    refunds = _refund(res, draw)
+    try:
+        refunds = _refund(res, draw)
+    except Contradiction as problem:
+        tell_of_contradiction(res, name, "void", problem)
+        raise
     if refunds is None:
         return False
     _log.info("draw_voided", draw=name, agents=len(refunds), refunded=sum(refunds.values()))

@@ -49,6 +49,7 @@ TASK_MODULES = [
     "tasks.audit",
     "tasks.events",
     "tasks.claims",
+    "tasks.notifications",
     "tasks.people",
     "tasks.retries",
     "tasks.stuck",

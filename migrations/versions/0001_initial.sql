@@ -652,6 +652,58 @@ CREATE TABLE event_numbers (
 
 -- ── notifications ───────────────────────────────────────────────────────────────────────────────────────────────
 
+-- What people are told, written in the transaction of what happened. Nobody changes one; old ones are forgotten.
+CREATE TABLE notifications (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    kind    text NOT NULL,
+    title   text NOT NULL CHECK (length(title) BETWEEN 1 AND 120),
+    text    text NOT NULL CHECK (length(text) BETWEEN 1 AND 2000),
+    data    jsonb NOT NULL,
+    rooms   text[] NOT NULL CHECK (cardinality(rooms) > 0),  -- whose it is (rules/rooms.py)
+    made_by bigint REFERENCES users,           -- null: the system
+    once    text UNIQUE,                       -- what it is about, where a repeated step must not tell it again
+    outward boolean NOT NULL DEFAULT true      -- whether it may go to a webhook or by mail
+);
+CREATE INDEX notifications_of_rooms ON notifications USING gin (rooms);
+CREATE INDEX notifications_by_time ON notifications (at);
+
+CREATE TABLE notification_reads (
+    user_id         bigint NOT NULL REFERENCES users,
+    notification_id bigint NOT NULL REFERENCES notifications ON DELETE CASCADE,
+    read_at         timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, notification_id)
+);
+CREATE INDEX notification_reads_of ON notification_reads (notification_id);
+
+-- Written with the notification by whoever makes it; a worker, which knows the channels, makes deliveries of it.
+CREATE TABLE notifications_to_send (
+    notification_id bigint PRIMARY KEY REFERENCES notifications ON DELETE CASCADE
+);
+
+CREATE TABLE notification_deliveries (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    notification_id bigint NOT NULL REFERENCES notifications ON DELETE CASCADE,
+    channel         text NOT NULL CHECK (channel IN ('webhook', 'mail')),
+    made_at         timestamptz NOT NULL DEFAULT now(),
+    rung_at         timestamptz,               -- when somebody was last asked to make it
+    failed_at       timestamptz,               -- when it was last refused
+    delivered_at    timestamptz,
+    UNIQUE (notification_id, channel)
+);
+CREATE INDEX notification_deliveries_waiting ON notification_deliveries (channel, id) WHERE delivered_at IS NULL;
+CREATE INDEX notification_deliveries_rung ON notification_deliveries (channel, rung_at)
+    WHERE delivered_at IS NULL AND rung_at IS NOT NULL;
+
+-- The bets of a draw that were told to be sold out: each once, also if a void made room for a while.
+CREATE TABLE sold_out (
+    draw_id integer NOT NULL,
+    play    text NOT NULL,
+    key     text NOT NULL,
+    at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (draw_id, play, key)
+);
+
 -- ── requested reports ───────────────────────────────────────────────────────────────────────────────────────────
 
 -- ── partitions ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -696,6 +748,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO drawbreak
 REVOKE UPDATE, DELETE ON tickets, ticket_lines, voids, gaps, closings, accounts, entries, postings, seals, seal_blocks,
     seal_failures, results, winners, draw_reports, commission_rates, draw_limits, old_winners, reprints, audit, audit_chain
     FROM drawbreak_app;
+REVOKE UPDATE ON notifications, notification_reads, sold_out FROM drawbreak_app;
 REVOKE DELETE ON users, wallets, wallet_outbox, games, draws, intents, positions, dead_letters, gate_state, payouts, claims
     FROM drawbreak_app;
 GRANT USAGE ON SEQUENCE standing_version TO drawbreak_app;

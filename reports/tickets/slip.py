@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rules.draws import MANILA, parse_draw_name
+from rules.texts import pesos
 from rules.tickets import Ticket, qr_text, stake, ticket_number
 
 # A ticket with one of these is not to be taken for a good one, whoever shows it.
@@ -81,12 +82,6 @@ class Slip:
             "marks": self.marks,
             "paper": paper_mm,
         }
-
-
-def pesos(centavos: int) -> str:
-    """₱1,234.50."""
-    whole, rest = divmod(centavos, 100)
-    return f"₱{whole:,}.{rest:02d}"
 
 
 def one_line(text: str) -> str:

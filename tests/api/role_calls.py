@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from actions import annulling, corrections, games, holds, results, seals, totp, voiding
 from rules.rights import Role
+from tests.api import role_calls_told as told
 from tests.api import role_rules as rules
 from tests.api.conftest import PASSWORD, sale
 from tests.api.role_calls_of_watchers import WATCHING
@@ -395,4 +396,7 @@ def _rest() -> list[Walk]:
 
 
 # The whole API.
-WALKS = [*_logins(), *_people(), *_draws(), *_tickets(), *_claims(), *_dead_letters(), *WATCHING, *_rest()]
+WALKS = [
+    *(*_logins(), *_people(), *_draws(), *_tickets(), *_claims(), *_dead_letters()),
+    *(*WATCHING, *told.WALKS, *_rest()),
+]

@@ -199,6 +199,11 @@ def sold_it_or_forbidden(actor: Person, seller: Person) -> Answer | None:
     return None if seller.id == actor.id else FORBIDDEN
 
 
+def told_to(actor: Person, hearer: Person) -> Answer | None:
+    """What somebody else was told is there for nobody, whoever he is."""
+    return None if hearer.id == actor.id else NOT_FOUND
+
+
 def house(person: Person) -> str:
     """The place of the administrator above, or of the top of the tree where there is none."""
     place = PLACES[person.place][1]

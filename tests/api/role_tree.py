@@ -17,6 +17,7 @@ from sqlalchemy import func, insert, select, text
 from actions import claims, results
 from actions.credit import push_outbox
 from actions.draws import close, create
+from actions.notifications import notify
 from actions.resources import Resources
 from actions.sell import sell
 from api.served import served
@@ -28,6 +29,7 @@ from models.ledger import Account
 from models.logins import Login
 from models.people import CommissionRate, User, Wallet, loosen
 from rules.rights import Role
+from rules.rooms import of_user
 from rules.tickets import Line
 from tasks.persist import persist
 from tasks.seal import seal
@@ -110,6 +112,7 @@ class Tree:
     _winning: dict[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
     _claims: dict[str, int] = field(default_factory=dict)
     _letters: dict[str, int] = field(default_factory=dict)
+    _told: dict[int, int] = field(default_factory=dict)
     _minute: int = 0
 
     @property
@@ -308,3 +311,14 @@ class Tree:
                 serial = 1 + session.scalar(select(func.count()).select_from(DeadLetter))
                 what |= {"queue": "persist", "draw_id": draw.id, "serial": serial, "sub": 0, "body": b"?"}
             return int(session.execute(insert(DeadLetter).values(what).returning(DeadLetter.id)).scalar_one())
+
+    # ── notifications ───────────────────────────────────────────────────────────────────────────────────────
+
+    def told(self, person: Person) -> int:
+        """The id of a notification that he alone was told."""
+        if person.id not in self._told:
+            with self.res.sessions.begin() as session:
+                told = notify(session, "announcement", "The walk", "is long", [of_user(person.id)], {})
+            assert told is not None
+            self._told[person.id] = told
+        return self._told[person.id]

@@ -99,6 +99,10 @@ CALLS: dict[str, set[str]] = {
     "POST /v1/dead-letters/1/replay": ADMINS,
     "POST /v1/dead-letters/1/discard": ADMINS,
     "POST /v1/dead-letters/1/annul": ADMINS,
+    "GET /v1/notifications": EVERYBODY,
+    "POST /v1/notifications": ADMINS,
+    "POST /v1/notifications/read": EVERYBODY,
+    "POST /v1/notifications/1/read": EVERYBODY,
 }
 FOR_ANYONE = [
     "GET /health/live",
@@ -132,13 +136,13 @@ def test_every_route_stands_in_these_tables(nobody: Caller) -> None:
         re.sub(
             r"/by-id/{[^}]+}",
             "/by-id/{}",
-            re.sub(r"{(?:draw_id|ticket_id|number|user_id|claim_id|letter_id|sid|game)}", "{}", call),
+            re.sub(r"{(?:draw_id|ticket_id|number|user_id|claim_id|letter_id|notification_id|sid|game)}", "{}", call),
         )
         for call in documented
     }
     asked = {
         re.sub(
-            rf"{DRAW}|{ID}|303EMB8-0000H-B|(?<=users/)1|(?<=claims/)1|(?<=letters/)1|(?<=games/)3D",
+            rf"{DRAW}|{ID}|303EMB8-0000H-B|(?<=users/)1|(?<=claims/)1|(?<=letters/)1|(?<=notifications/)1|(?<=games/)3D",
             "{}",
             call.partition("?")[0],
         )

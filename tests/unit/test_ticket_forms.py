@@ -16,8 +16,9 @@ from reports.tickets.page import check_page
 from reports.tickets.paper import PAPERS
 from reports.tickets.printer import Form, TicketPrinter
 from reports.tickets.qr import modules, svg_path
-from reports.tickets.slip import Seller, Slip, one_line, pesos
+from reports.tickets.slip import Seller, Slip, one_line
 from reports.tickets.template_files import SHIPPED
+from rules.texts import pesos
 from rules.tickets import SERIAL_MAX, Line
 from tests.slips import SELLER, TEN_LINES, Printer, black_stripes, expected_code, find_code, image_of, slip
 
