@@ -70,13 +70,23 @@ class Sent:
     token: str | None = None
 
 
+Send = Callable[[Tree, Step], Sent]
+
+WHY = {"reason": "the walk"}
+
+
+def just(**body: Any) -> Send:
+    """The same for everybody; without a body if it is empty."""
+    return lambda tree, step: Sent(body=body or None)
+
+
 @dataclass(frozen=True)
 class Walk:
     """An endpoint with one kind of body, and who gets what from it."""
 
     call: str
     who: str | Who
-    send: Callable[[Tree, Step], Sent]
+    send: Send
     good: int = 200
     note: str = ""
     rule: Rule | None = None
