@@ -97,7 +97,7 @@ def build(sources: Sources, scope: Scope) -> Document:
         Fact("wallets", "Wallets", len(wallets), Kind.COUNT),
         Fact("wallets_differing", "Of these with a difference", differing, Kind.COUNT),
         Fact("wallets_moved", "Of these moved meanwhile, not compared", _moved(wallets), Kind.COUNT),
-        Fact("behind", "Records not stored yet", sum(side.behind.records for side in sides), Kind.COUNT),
+        Fact("behind", "Records not stored yet", _behind(sides), Kind.COUNT),
     )
     tables = (
         Table("draws", "Draws", _DRAWS, [_draw(side, side.draw.name in wrong) for side in sides]),
@@ -111,6 +111,11 @@ def build(sources: Sources, scope: Scope) -> Document:
 
 def _moved(wallets: Sequence[Checked]) -> int:
     return sum(checked.difference is None for checked in wallets)
+
+
+def _behind(sides: Sequence[Sides]) -> int | None:
+    """None where others' are among them."""
+    return sum(side.behind.records for side in sides) if all(side.agents is None for side in sides) else None
 
 
 def _draw(side: Sides, wrong: bool) -> tuple[Any, ...]:

@@ -88,7 +88,7 @@ class World:
         for _ in range(1 + i % 4):
             number = self.chance.choice(_NUMBERS)
             play = "s" if number == "777" else self.chance.choice("sr")
-            lines.append(f"{play}{number}:{self.chance.randint(1, 12)}")
+            lines.append(f"{play}{number}:{self.chance.randint(1, 40)}")
         return lines
 
     def run(self) -> Resources:
@@ -144,7 +144,7 @@ class World:
         waiting = claim_decisions.page(self.res, self.superadmin, "pending", 500, None)["items"]
         for item in waiting[::2]:
             claim_decisions.approve(self.res, self.superadmin, item["id"])
-        for receipt in self.receipts[draw][3::16]:
+        for receipt in self.receipts[draw][3::8]:
             holds.hold(self.res, self.superadmin, receipt["number"], "two claim it")
 
     def spread(self) -> None:

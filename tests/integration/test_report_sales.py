@@ -57,8 +57,12 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
     return {name: found[name] for name in FIGURES}
 
 
-@pytest.mark.parametrize("viewer", VIEWERS)
-def test_every_figure_of_a_draw_is_what_the_tickets_say(world: World, viewer: str) -> None:
+def test_every_figure_of_a_draw_is_what_the_tickets_say(world: World) -> None:
+    for viewer in VIEWERS:
+        must_every_figure_of_a_draw_is_what_the_tickets_say(world, viewer)
+
+
+def must_every_figure_of_a_draw_is_what_the_tickets_say(world: World, viewer: str) -> None:
     for draw in (world.corrected, world.settled, world.voided, world.open):
         report = world.report("draw_sales", getattr(world, viewer), draw)
         seen = world.seen(getattr(world, viewer))
@@ -130,8 +134,12 @@ def test_a_period_is_all_draws_that_are_drawn_in_it(world: World, viewer: str) -
     assert set(only) == {world.open}
 
 
-@pytest.mark.parametrize("viewer", VIEWERS)
-def test_each_level_of_the_hierarchy_holds_everything_below_it(world: World, viewer: str) -> None:
+def test_each_level_of_the_hierarchy_holds_everything_below_it(world: World) -> None:
+    for viewer in VIEWERS:
+        must_each_level_of_the_hierarchy_holds_everything_below_it(world, viewer)
+
+
+def must_each_level_of_the_hierarchy_holds_everything_below_it(world: World, viewer: str) -> None:
     user = getattr(world, viewer)
     seen = world.seen(user)
     draws = [world.corrected, world.settled, world.voided, world.open]
@@ -172,8 +180,12 @@ def test_who_was_moved_is_counted_where_he_stands_now(world: World) -> None:
             assert "where he stands now" in report.facts["standing"]
 
 
-@pytest.mark.parametrize("viewer", VIEWERS)
-def test_exposure_is_what_stands_on_each_bet(world: World, viewer: str) -> None:
+def test_exposure_is_what_stands_on_each_bet(world: World) -> None:
+    for viewer in VIEWERS:
+        must_exposure_is_what_stands_on_each_bet(world, viewer)
+
+
+def must_exposure_is_what_stands_on_each_bet(world: World, viewer: str) -> None:
     user = getattr(world, viewer)
     seen = world.seen(user)
     draw = world.open
