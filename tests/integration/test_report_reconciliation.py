@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import redis
+from sqlalchemy import event
 
 from actions.credit import push_outbox
 from actions.dead_letters import replay
 from actions.void import void
-from reports import side_by_side
+from reports import side_by_side, tally
 from rules.errors import IntakeUnavailable
 from tasks.persist import persist
 from tests.integration.after_sales import jump, rewrite_journal, sealed
@@ -303,3 +304,13 @@ def test_without_the_gate_there_is_nothing_to_hold_side_by_side(world: World, ga
 def test_taking_credit_away_leaves_everything_in_agreement(world: World) -> None:
     take(world.lottery, world.admin, world.ana, 17)
     assert agrees(world.report("reconciliation", world.superadmin))
+
+
+def test_a_long_journal_is_no_transaction_that_was_left_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    world.sell(world.open, 20)
+    monkeypatch.setattr(tally, "TOUCH_RECORDS", 5)
+    engine = world.res.sessions.kw["bind"]
+    event.listen(engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    assert agrees(world.report("reconciliation", world.superadmin, world.open))
+    assert asked.count("SELECT 1") >= (1 + 20 + 4) // 5
