@@ -100,7 +100,8 @@ def checked_fact(session: Session, draw: Draw, sums: Sums) -> Fact:
     if said is None:
         position = session.get(Position, draw.id)
         place = f"{position.serial}-{position.sub}" if position is not None else "0-0"
-        said = f"not sealed yet: counted while storing, as far as {place} of the journal"
+        never = " yet" if draw.status not in ("voiding", "void") else ""
+        said = f"not sealed{never}: counted while storing, as far as {place} of the journal"
     return Fact("checked", "Checked against the tickets", said)
 
 

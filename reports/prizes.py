@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from models.draws import Draw
 from rules.claims import due
 
 
@@ -17,11 +16,6 @@ def prize_status(prize: int, paid: int, expired: int, *, held: bool, pending: bo
     if pending:
         return "claim_pending"
     return "expired" if over else "unpaid"
-
-
-def claim_until(draw: Draw, claim_days: int) -> datetime:
-    """The instant from which the draw's prizes cannot be claimed any more."""
-    return draw.draws_at + timedelta(days=claim_days)
 
 
 def days_left(until: datetime, now: datetime) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
@@ -13,7 +13,7 @@ from reports.about import about, draws_of, scope_facts
 from reports.document import Column, Document, Fact, Kind, Table
 from reports.kinds import Scope, Sources
 from reports.prizes import days_left, prize_status
-from rules.claims import due
+from rules.claims import claim_until, due
 from rules.errors import NotSettled
 from rules.tickets import ticket_number
 
@@ -73,7 +73,7 @@ def _table(name: str, title: str, sums: dict[str, int], rows: Iterator[tuple[Any
 
 def _tickets(sources: Sources, scope: Scope, draw_ids: list[int]) -> Iterator[tuple[Any, ...]]:
     for ticket in unpaid_tickets(sources.session, draw_ids, scope.top):
-        until = ticket.draws_at + timedelta(days=sources.claim_days)
+        until = claim_until(ticket.draws_at, sources.claim_days)
         yield _row(ticket_number(ticket.draw, ticket.serial), ticket.draw, ticket, until, sources.now)
 
 

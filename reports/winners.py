@@ -10,8 +10,8 @@ from models.prize_reports import paid_above, winning_lines, winning_totals
 from reports.about import about, scope_facts
 from reports.document import Column, Document, Fact, Kind, Table
 from reports.kinds import Scope, Sources
-from reports.prizes import claim_until, prize_status
-from rules.claims import due
+from reports.prizes import prize_status
+from rules.claims import claim_until, due
 from rules.errors import NotSettled
 from rules.tickets import ticket_number
 
@@ -42,7 +42,7 @@ def build(sources: Sources, scope: Scope) -> Document:
         raise NotSettled
     sums = winning_totals(session, draw, scope.top)
     sums["due"] = sums["prize"] - sums["paid"] - sums["expired"]
-    until = claim_until(draw, sources.claim_days)
+    until = claim_until(draw.draws_at, sources.claim_days)
     facts = (
         *scope_facts(session, scope),
         Fact("claim_until", "Can be claimed before", until, Kind.INSTANT),
