@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from actions.resources import Resources
 from actions.subtree import acting, reachable
-from intake.gate import Counts
+from intake.gate_counts import Counts
 from models.draws import Game, draw_by_name
 from models.figures import Sold, Stored, branches, sold_below, stored_draws
 from models.people import User, sees_everyone
