@@ -71,6 +71,8 @@ _EVERY_S = {
     "sweep.people": 1.0,
     "people.forget": 3600.0,
     "claims.expire": 3600.0,
+    "sweep.reports": 1.0,
+    "reports.expire": 3600.0,
 }
 beat_schedule = {
     name: {"task": name, "schedule": seconds, "options": {"expires": max(1.0, seconds)}}

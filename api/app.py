@@ -24,6 +24,7 @@ from api import (
     problems,
     rates,
     refusals,
+    reports,
     results,
     tickets,
 )
@@ -74,7 +75,10 @@ def create_app(settings: Settings, resources: Resources | None = None) -> Flask:
     refusals.install(app)
     problems.handle_all(app, background.wake)
     document = documents.describe(app)
-    for room in (auth, people, draws, games, results, tickets, claims, dead_letters, audit, health, metrics, documents):
+    for room in (
+        *(auth, people, draws, games, results, tickets, claims, reports, dead_letters, audit),
+        *(health, metrics, documents),
+    ):
         document.register_blueprint(room.blueprint)
     for threads in (background, refused):
         threads.start()

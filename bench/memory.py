@@ -72,6 +72,7 @@ def _program(command: str) -> str:
         "granian": "api",
         "persist@": "worker-persist",
         "settle@": "worker-settle",
+        "reports@": "worker-reports",
         "default@": "worker-default",
         "celery": "beat",
         "valkey-server": "valkey",

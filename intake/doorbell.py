@@ -47,6 +47,8 @@ QUEUES = {
     "draws.void": "settle",
     "draws.check": "settle",
     "wallets.push": "default",
+    "reports.make": "reports",
+    "reports.expire": "reports",
 }
 # Of every other task.
 DEFAULT_QUEUE = "default"

@@ -64,6 +64,8 @@ class Settings:
     memory_sale_share: float = 0.8  # of Redis' maxmemory; above it selling stops, closing and draining go on
     schedule_days: int = 14  # whose draws are made ahead; 0: all draws are made by hand
     persist_batch_max: int = 5_000  # journal records in one transaction
+    reports_dir: Path = Path("var/run/reports")  # with several machines, one that they share
+    report_days: int = 30  # for which a report's file is kept
     watchdog_s: int = 20  # for so long a journal may wait before a worker that takes nothing up restarts itself
     api_workers: int = 2
     api_threads: int = 32
@@ -141,6 +143,8 @@ class Settings:
             memory_sale_share=read("MEMORY_SALE_SHARE", "0.8", share_of_one),
             schedule_days=read("SCHEDULE_DAYS", "14", whole(0, 366)),
             persist_batch_max=read("PERSIST_BATCH_MAX", "5000", whole(1, 100_000)),
+            reports_dir=read("REPORTS_DIR", str(var_dir / "reports"), directory),
+            report_days=read("REPORT_DAYS", "30", whole(1, 3_650)),
             watchdog_s=read("WATCHDOG_S", "20", whole(5, 3_600)),
             api_workers=read("API_WORKERS", "2", whole(1, 256)),
             api_threads=read("API_THREADS", "32", whole(1, 1_024)),

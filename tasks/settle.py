@@ -16,6 +16,7 @@ from celery import Task, shared_task
 from sqlalchemy import func, insert, update
 from sqlalchemy.orm import Session
 
+from actions.equal_reports import ask_for_settled
 from actions.resources import Resources
 from actions.results import STEPS
 from models.draws import Draw, advance, draw_by_name, lock_draw
@@ -175,8 +176,11 @@ def _commissions(session: Session, draw: Draw) -> None:
 
 
 def _report(session: Session, draw: Draw) -> None:
-    body = build(session, draw, _sealed_sums(session, draw))
+    """The draw's figures; and who is to have them as a document, which others make after the settlement."""
+    sums = _sealed_sums(session, draw)
+    body = build(session, draw, sums)
     session.execute(insert(DrawReport).values(draw_id=draw.id, version=draw.result_version, body=body))
+    ask_for_settled(session, draw, list(sums.agents))
 
 
 _FUNCTIONS: dict[str, Callable[[Session, Draw], None]] = {

@@ -49,6 +49,8 @@ TASK_MODULES = [
     "tasks.audit",
     "tasks.claims",
     "tasks.people",
+    "tasks.make_report",
+    "tasks.report_sweeps",
     "tasks.retries",
     "tasks.stuck",
 ]
