@@ -18,7 +18,7 @@ from tasks.found import found
 MAKE = "reports.make"
 
 # Rings under way at a time: a person's own request waits behind so many of the small ones that are made by themselves.
-RINGS_MAX = 10
+RINGS_MAX = 20
 
 EXPIRED_AT_ONCE = 500
 # Longer than any try may take: a draft that is younger may be somebody's work.

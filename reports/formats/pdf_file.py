@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
 from reports.document import Document, Fact, Kind
 from reports.formats.pdf_page import HALF_GAP, LABEL_WIDTH, LINE, MONO, SANS, SIZE, Paper
-from reports.formats.pdf_table import Grid, choose_layout, read_table
+from reports.formats.pdf_table import Grid, ReadTable, choose_layout, read_table
 from reports.formats.rows import Made, shown, shown_alone
 from rules.errors import ReportTooLarge
 
@@ -32,8 +33,13 @@ def write(document: Document, made: Made, file: BinaryIO, _: Path) -> None:
         left -= len(read[-1].rows)
         if left < 0:
             raise ReportTooLarge(f"A PDF holds {PDF_ROWS_MAX:,} rows at the most; take xlsx or csv.")
-    paper = Paper(document, made)
-    grids = [Grid(paper, table) for table in read]
+    with closing(Paper(document, made)) as paper:
+        _print(paper, document, made, read)
+        paper.output(file)  # closed by whoever opened it
+
+
+def _print(paper: Paper, document: Document, made: Made, tables: Sequence[ReadTable]) -> None:
+    grids = [Grid(paper, table) for table in tables]
     layout = choose_layout(paper, grids)
     paper.begin(landscape=layout.landscape)
     _head(paper, document, made)
@@ -41,7 +47,6 @@ def write(document: Document, made: Made, file: BinaryIO, _: Path) -> None:
     for grid in grids:
         grid.draw(layout.size)
     _signatures(paper)
-    paper.output(file)  # closed by whoever opened it
 
 
 def _head(paper: Paper, document: Document, made: Made) -> None:

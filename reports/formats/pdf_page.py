@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fpdf import FPDF
+from fpdf.fonts import TTFFont
 
 from reports.document import Document, Kind
 from reports.formats.fonts import font_file
@@ -38,6 +39,12 @@ class Paper(FPDF):
         self.add_page(orientation="landscape" if landscape else "portrait")
         self.set_line_width(0.2)
         self.set_draw_color(150)
+
+    def close(self) -> None:
+        """Closes the files of its fonts, printed or not."""
+        for font in self.fonts.values():
+            if isinstance(font, TTFFont):
+                font.close()
 
     def footer(self) -> None:
         """What the page is of, and which of how many."""

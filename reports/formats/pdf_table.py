@@ -9,6 +9,7 @@ from typing import NamedTuple
 from reports.document import Column, Kind, Table
 from reports.formats.pdf_page import SIZE, Paper
 from reports.formats.rows import checked, shown, shown_alone, totals_of
+from rules.errors import ReportTooLarge
 
 TOTAL = "Total"
 
@@ -16,7 +17,7 @@ TOTAL = "Total"
 PADDING, LEADING, GAP = 1.6, 1.1, 5.0
 # Longer texts are wrapped. Where a page is too narrow for all, texts make room first.
 TEXT_WIDTH_MAX, TEXT_WIDTH_MIN = 70.0, 16.0
-# A row must fit a page, however narrow its columns.
+# A row must fit a page, however narrow its columns; all of it stands in the other formats.
 CELL_CHARACTERS_MAX = 400
 # A millimetre of line for each point of type.
 LINE_PER_POINT = 0.46
@@ -124,7 +125,10 @@ class Grid:
             self._row(lines, bold=True, above=True)
 
     def _fitted(self, widths: list[float], room: float) -> list[float]:
-        """Texts take what is left over, and give where there is too little; numbers are never broken."""
+        """Texts take what is left over, and give where there is too little; numbers are never broken.
+
+        Raises ReportTooLarge where there is still too little.
+        """
         texts = [place for place, wraps in enumerate(self._wraps) if wraps]
         left = room - sum(widths)
         if left >= 0:
@@ -138,7 +142,9 @@ class Grid:
             given = min(-left, max(1.0, (widths[place] - TEXT_WIDTH_MIN) / 4))
             widths[place] -= given
             left += given
-        return widths if left >= -0.01 else [width * room / sum(widths) for width in widths]
+        if left < -0.01:
+            raise ReportTooLarge(f"{self._table.title} is too wide for paper; take xlsx or csv.")
+        return widths
 
     def _lines(self, texts: Sequence[str], *, bold: bool = False) -> list[list[str]]:
         rooms = [width - 2 * self._padding for width in self._widths]
