@@ -118,7 +118,7 @@ def download(res: Resources, actor_id: int, report_id: str) -> Download:
     if status == "failed":
         raise ReportFailed(report.detail, reason=report.code)
     if status != "ready":
-        raise ReportNotReady(status=status)
+        raise ReportNotReady
     assert report.file is not None
     assert report.size_bytes is not None
     assert report.sha256 is not None
