@@ -74,6 +74,8 @@ _EVERY_S = {
     "claims.expire": 3600.0,
     "sweep.notifications": 1.0,
     "notifications.forget": 3600.0,
+    "sweep.reports": 1.0,
+    "reports.expire": 3600.0,
 }
 beat_schedule = {
     name: {"task": name, "schedule": seconds, "options": {"expires": max(1.0, seconds)}}

@@ -27,6 +27,7 @@ from api import (
     problems,
     rates,
     refusals,
+    reports,
     results,
     tickets,
 )
@@ -49,7 +50,7 @@ SQL_WAIT_S = 0.5
 
 # In the order of the OpenAPI document.
 _ROOMS = (
-    *(auth, people, draws, figures, games, results, tickets, printing, claims),
+    *(auth, people, draws, figures, games, results, tickets, printing, claims, reports),
     *(notifications, dead_letters, audit, health, metrics, documents),
 )
 

@@ -48,7 +48,7 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 # What a page of another origin may send and read; it carries its token itself, so cookies are never meant.
 CORS_SENDS = ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", ID_HEADER, "X-Ticket-Code"]
-CORS_READS = ["Date", "Deprecation", "ETag", "Retry-After", ID_HEADER]
+CORS_READS = ["Content-Disposition", "Date", "Deprecation", "ETag", "Retry-After", "X-Checksum-SHA256", ID_HEADER]
 CORS_MAX_AGE_S = 600
 
 # What is smaller fits one packet anyway.

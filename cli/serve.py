@@ -62,7 +62,9 @@ def _flower(settings: Settings) -> list[str]:
 COMMANDS: Mapping[str, Callable[[Settings], list[str]]] = {
     "api": _api,
     "worker-persist": _worker("persist", "persist", 2),
-    "worker-settle": _worker("settle", "settle,reports", 2),
+    "worker-settle": _worker("settle", "settle", 2),
+    # By itself: a long report holds back other reports and nothing else.
+    "worker-reports": _worker("reports", "reports", 2),
     # Opening, closing and sweeps: they must not wait behind a long seal.
     "worker-default": _worker("default", "default", 1),
     "live": _live,

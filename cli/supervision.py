@@ -57,6 +57,7 @@ def programs(settings: Settings, embedded: frozenset[str]) -> list[Program]:
         Program(name="api", words=("serve", "api")),
         Program(name="worker-persist", words=("serve", "worker-persist")),
         Program(name="worker-settle", words=("serve", "worker-settle")),
+        Program(name="worker-reports", words=("serve", "worker-reports")),
         Program(name="worker-default", words=("serve", "worker-default")),
         Program(name="beat", words=("serve", "beat")),
         Program(name="announce", words=("announce",), once=True, talks=True),

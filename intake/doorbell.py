@@ -48,8 +48,10 @@ QUEUES = {
     "draws.check": "settle",
     "wallets.push": "default",
     "events.send": "default",
-    # Beside long steps, not before the sweeps: somebody outside may let it wait for seconds.
+    # Not before the sweeps: somebody outside may let it wait for seconds.
     "notifications.deliver": "reports",
+    "reports.make": "reports",
+    "reports.expire": "reports",
 }
 # Of every other task.
 DEFAULT_QUEUE = "default"

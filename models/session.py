@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg.abc import RV, PQGen
-from sqlalchemy import Engine, NullPool, QueuePool, create_engine, event
+from sqlalchemy import Engine, NullPool, QueuePool, create_engine, event, text
 from sqlalchemy import exc as sql_errors
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import PoolProxiedConnection
@@ -18,6 +20,8 @@ POOL_WAIT_S = 3.0
 ANSWER_S = 3.0
 # Below the soft time limit of a task, which may be one long statement.
 STATEMENT_S = 240.0
+# A snapshot holds no row, so it may do nothing for longer than others, who do: as long as a task may take.
+SNAPSHOT_IDLE_S = 300
 # The least that the driver knows, for a server that takes connections and says nothing.
 CONNECT_S = 2
 
@@ -85,6 +89,15 @@ def make_sessions(
     guarded = engine(**pool, poolclass=_guarded(guard))
     event.listen(guarded, "engine_disposed", lambda _: guard.stop())
     return sessionmaker(guarded, expire_on_commit=False)
+
+
+@contextmanager
+def snapshot(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """A session that sees one state of the database from its first query to its end, and writes nothing."""
+    with sessions() as session:
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+        session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SNAPSHOT_IDLE_S}s'"))
+        yield session
 
 
 def _engine(url: str, answer_s: float, statement_s: float, **pool: Any) -> Engine:

@@ -320,6 +320,45 @@ class NoCopiesLeft(Problem):
     code = "no_copies_left"
 
 
+# Reports
+
+
+class TooManyReports(Problem):
+    """As many of your reports as may wait at once are not made yet."""
+
+    code = "too_many_reports"
+
+
+class ReportNotReady(Problem):
+    """The report is not made yet."""
+
+    code = "report_not_ready"
+
+
+class ReportFailed(Problem):
+    """The report could not be made."""
+
+    code = "report_failed"
+
+
+class ReportTooLarge(Problem):
+    """The report is too large for its format."""
+
+    code = "report_too_large"
+
+
+class ReportDamaged(Problem):
+    """The report's file is gone, or is not what was made."""
+
+    code = "report_damaged"
+
+
+class ReportExpired(Problem):
+    """The report was kept for its time, and is deleted."""
+
+    code = "report_expired"
+
+
 # Parts that are away
 
 

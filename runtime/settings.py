@@ -79,6 +79,8 @@ class Settings:
     low_credit: int = 50_000  # centavos available below which an agent is told so, and whoever stands above him
     notification_days: int = 90  # after so long they are forgotten
     channels: Channels = field(default_factory=Channels)  # who outside is told
+    reports_dir: Path = Path("var/run/reports")  # with several machines, one that they share
+    report_days: int = 30  # for which a report's file is kept
     watchdog_s: int = 20  # for so long a journal may wait before a worker that takes nothing up restarts itself
     api_workers: int = 2
     api_threads: int = 32
@@ -163,6 +165,8 @@ class Settings:
             low_credit=read("LOW_CREDIT", "50000", whole(0, 10**15)),
             notification_days=read("NOTIFICATION_DAYS", "90", whole(1, 36_500)),
             channels=Channels.from_reader(read),
+            reports_dir=read("REPORTS_DIR", str(var_dir / "reports"), directory),
+            report_days=read("REPORT_DAYS", "30", whole(1, 3_650)),
             watchdog_s=read("WATCHDOG_S", "20", whole(5, 3_600)),
             api_workers=read("API_WORKERS", "2", whole(1, 256)),
             api_threads=read("API_THREADS", "32", whole(1, 1_024)),

@@ -16,6 +16,7 @@ from celery import Task, shared_task
 from sqlalchemy import func, insert, update
 from sqlalchemy.orm import Session
 
+from actions.equal_reports import ask_for_settled
 from actions.notifications import tell_of_contradiction
 from actions.resources import Resources
 from actions.results import STEPS
@@ -182,8 +183,11 @@ def _commissions(session: Session, draw: Draw) -> None:
 
 
 def _report(session: Session, draw: Draw) -> None:
-    body = build(session, draw, _sealed_sums(session, draw))
+    """The draw's figures; and who is to have them as a document, which others make after the settlement."""
+    sums = _sealed_sums(session, draw)
+    body = build(session, draw, sums)
     session.execute(insert(DrawReport).values(draw_id=draw.id, version=draw.result_version, body=body))
+    ask_for_settled(session, draw, list(sums.agents))
 
 
 def _tell_winners(session: Session, draw: Draw) -> None:

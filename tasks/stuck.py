@@ -1,7 +1,6 @@
 """Looking for what has waited too long. Other sweeps try these things again and again; this one says that they wait.
 
-A draw is stuck that has been in one state for longer than its next step can take when nothing is wrong. Reports are
-no matter of their own yet: the draw report is a step of its settlement.
+A draw is stuck that has been in one state for longer than its next step can take when nothing is wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from actions.resources import Resources
 from models.dead_letters import MESSAGE, RECORD, TASK, DeadLetter, Retry
 from models.draws import Draw, Intent
 from models.people import WalletOutbox
+from models.reports import UNFINISHED, Report
 from models.settlement import SettlementStep
 from runtime.metrics import set_waiting
 
@@ -49,6 +49,8 @@ STATES = {
 # One step of a settlement; and what is pushed to the gate at once, or by a sweep two seconds later.
 STEP_TAKES = timedelta(seconds=60)
 PUSH_TAKES = timedelta(seconds=10)
+# One report may take five minutes, and the statements of a draw with a thousand agents as long together.
+REPORTS_TAKE = timedelta(minutes=15)
 
 _log = structlog.get_logger()
 
@@ -92,6 +94,9 @@ def _waiting(session: Session) -> dict[str, int]:
         "outbox_rows": select(func.count())
         .select_from(WalletOutbox)
         .where(WalletOutbox.applied_at.is_(None), WalletOutbox.created_at < long_ago),
+        "reports": select(func.count())
+        .select_from(Report)
+        .where(Report.status.in_(UNFINISHED), Report.asked_at < func.now() - REPORTS_TAKE),
     }
     letter_counts = {f"{kind}_letters": by_kind.get(kind, 0) for kind in (RECORD, TASK, MESSAGE)}
     return letter_counts | {what: session.scalar(query) or 0 for what, query in counts.items()}

@@ -51,6 +51,8 @@ TASK_MODULES = [
     "tasks.claims",
     "tasks.notifications",
     "tasks.people",
+    "tasks.make_report",
+    "tasks.report_sweeps",
     "tasks.retries",
     "tasks.stuck",
 ]

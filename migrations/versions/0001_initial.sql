@@ -706,6 +706,53 @@ CREATE TABLE sold_out (
 
 -- ── requested reports ───────────────────────────────────────────────────────────────────────────────────────────
 
+-- What somebody asked for, or what was made by itself when a draw settled. The files lie outside (REPORTS_DIR); `file`
+-- is the name of the one that is being made, or that is there. Whoever begins anew takes another name, so that one who
+-- was thought dead can no longer replace what is ready.
+CREATE TABLE reports (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    number      bigint GENERATED ALWAYS AS IDENTITY UNIQUE,   -- the order in which they were asked for
+    owner_id    bigint NOT NULL REFERENCES users,
+    kind        text NOT NULL,
+    format      text NOT NULL CHECK (format IN ('json', 'csv', 'xlsx', 'pdf')),
+    top_id      bigint NOT NULL REFERENCES users,   -- whose subtree it shows: the owner, or somebody below him
+    draw_id     integer REFERENCES draws,
+    since       timestamptz,
+    before      timestamptz,
+    digest      bytea NOT NULL CHECK (length(digest) = 32),   -- of all that makes two requests equal
+    lasting     boolean NOT NULL,                   -- it says the same as long as its digest does; else for a minute
+    by_itself   boolean NOT NULL DEFAULT false,     -- nobody asked
+    status      text NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'running', 'ready', 'failed', 'expired')),
+    asked_at    timestamptz NOT NULL DEFAULT now(),
+    rung_at     timestamptz,                        -- when a worker was last rung for
+    tries       integer NOT NULL DEFAULT 0,
+    started_at  timestamptz,                        -- of the last try; its figures are those of this instant
+    rows_done   bigint NOT NULL DEFAULT 0,
+    rows_total  bigint,                             -- null: not known beforehand
+    finished_at timestamptz,
+    expires_at  timestamptz,
+    file        text,
+    size_bytes  bigint,
+    sha256      bytea CHECK (length(sha256) = 32),
+    code        text,                               -- why it failed: a problem's code
+    detail      text,
+    CHECK (num_nulls(since, before) IN (0, 2) AND since < before),
+    CHECK ((finished_at IS NOT NULL) = (status IN ('ready', 'failed', 'expired'))),
+    CHECK ((status IN ('running', 'ready')) = (file IS NOT NULL)),
+    CHECK (status NOT IN ('running', 'ready') OR started_at IS NOT NULL),
+    CHECK ((status IN ('ready', 'expired')) = (expires_at IS NOT NULL)),
+    CHECK (num_nulls(expires_at, size_bytes, sha256) IN (0, 3)),
+    CHECK ((status = 'failed') = (code IS NOT NULL)),
+    CHECK ((code IS NULL) = (detail IS NULL))
+);
+-- Of equal requests at once, one is made.
+CREATE UNIQUE INDEX reports_once ON reports (owner_id, digest) WHERE status IN ('waiting', 'running');
+CREATE INDEX reports_of_owner ON reports (owner_id, number);
+CREATE INDEX reports_equal ON reports (owner_id, digest, number) WHERE status = 'ready';
+CREATE INDEX reports_unfinished ON reports (by_itself, number) WHERE status IN ('waiting', 'running');
+CREATE INDEX reports_to_expire ON reports (expires_at) WHERE status = 'ready';
+CREATE INDEX reports_over ON reports (finished_at) WHERE status IN ('failed', 'expired');
+
 -- ── partitions ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- Makes the month's partitions of tickets and lines if they are missing. Attaching a finished table takes a weaker

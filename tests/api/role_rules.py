@@ -201,6 +201,10 @@ def ends_login(actor: Person, target: Person) -> Answer | None:
     return in_subtree(actor, target)
 
 
+def own_only(actor: Person, owner: Person) -> Answer | None:
+    return None if owner.id == actor.id else NOT_FOUND
+
+
 def sold_it(actor: Person, seller: Person) -> Answer | None:
     return None if seller.id == actor.id else NOT_FOUND
 

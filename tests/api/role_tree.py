@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import func, insert, select, text
 
-from actions import claims, results
+from actions import claims, reports, results
 from actions.credit import push_outbox
 from actions.draws import close, create
 from actions.notifications import notify
@@ -31,6 +31,7 @@ from models.people import CommissionRate, User, Wallet, loosen
 from rules.rights import Role
 from rules.rooms import of_user
 from rules.tickets import Line
+from tasks.make_report import make_report
 from tasks.persist import persist
 from tasks.seal import seal
 from tasks.settle import settle
@@ -113,6 +114,7 @@ class Tree:
     _claims: dict[str, int] = field(default_factory=dict)
     _letters: dict[str, int] = field(default_factory=dict)
     _told: dict[int, int] = field(default_factory=dict)
+    _reports: dict[int, str] = field(default_factory=dict)
     _minute: int = 0
 
     @property
@@ -322,3 +324,20 @@ class Tree:
             assert told is not None
             self._told[person.id] = told
         return self._told[person.id]
+
+    # ── reports ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def report(self, owner: Person) -> str:
+        """A report of his that is ready."""
+        if owner.id not in self._reports:
+            period = {"since": self.res.clock.now() - timedelta(days=1), "before": self.res.clock.now()}
+            body = reports.ask(self.res, owner.id, "statement", "json", **period)
+            assert make_report(self.res, body["id"])
+            self._reports[owner.id] = body["id"]
+        return self._reports[owner.id]
+
+    def finish_reports(self) -> None:
+        """Nobody has any waiting: there may be only so many."""
+        failed = "status = 'failed', finished_at = now(), file = NULL, code = 'x', detail = 'x'"
+        with self.res.sessions.begin() as session:
+            session.execute(text(f"UPDATE reports SET {failed} WHERE status IN ('waiting', 'running')"))

@@ -94,6 +94,10 @@ CALLS: dict[str, set[str]] = {
     "GET /v1/claims/1": EVERYBODY,
     "POST /v1/claims/1/approve": COORDINATORS,
     "POST /v1/claims/1/reject": COORDINATORS,
+    "POST /v1/reports": EVERYBODY,
+    "GET /v1/reports": EVERYBODY,
+    f"GET /v1/reports/{ID}": EVERYBODY,
+    f"GET /v1/reports/{ID}/download": EVERYBODY,
     "GET /v1/dead-letters": ADMINS | {"operator"},
     "GET /v1/dead-letters/1": ADMINS | {"operator"},
     "POST /v1/dead-letters/1/replay": ADMINS,
@@ -136,7 +140,11 @@ def test_every_route_stands_in_these_tables(nobody: Caller) -> None:
         re.sub(
             r"/by-id/{[^}]+}",
             "/by-id/{}",
-            re.sub(r"{(?:draw_id|ticket_id|number|user_id|claim_id|letter_id|notification_id|sid|game)}", "{}", call),
+            re.sub(
+                r"{(?:draw_id|ticket_id|number|user_id|claim_id|letter_id|notification_id|report_id|sid|game)}",
+                "{}",
+                call,
+            ),
         )
         for call in documented
     }

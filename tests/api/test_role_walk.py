@@ -42,6 +42,7 @@ from tests.api.role_rules import (
 )
 from tests.api.role_tree import APPROVAL_ABOVE, Person, Tree
 from tests.conftest import emptied, new_database, settings_in
+from tests.reporting import in_place_of
 
 # Made for endpoints that are still to come, or checked without an endpoint of their own.
 NO_CALL = {"sales.read", "seal.details"}
@@ -59,7 +60,7 @@ def walked_app(
         more = {"CLAIM_APPROVAL_ABOVE": str(APPROVAL_ABOVE)}
         settings = settings_in(var, database, emptied(valkey_server), **more)
         set_up(settings)
-        with running(settings) as made:
+        with running(settings) as made, in_place_of("statement"):
             deadline = time.monotonic() + ADOPTION_WAIT_S
             while served(made).res.gate.identity is None and time.monotonic() < deadline:
                 time.sleep(0.01)

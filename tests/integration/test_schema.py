@@ -13,6 +13,7 @@ from sqlalchemy import create_engine
 
 import models.gate_state
 import models.ledger
+import models.reports
 import models.settlement
 import models.tickets  # noqa: F401  (imported for the tables that they register)
 from models.base import Base
