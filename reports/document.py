@@ -53,7 +53,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Document:
-    """A report without a format. `kind` as in the request; `about` says of what it is ("3D-20261122-1400", a period)."""
+    """A report without a format. `kind` as in the request; `about`: of what it is ("3D-20261122-1400", a period)."""
 
     kind: str
     title: str
