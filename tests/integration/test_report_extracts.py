@@ -116,6 +116,7 @@ def test_memory_does_not_grow_with_the_log(world: World) -> None:
         document = KINDS["audit"].build(sources, Scope(session.get_one(User, world.admin), **world.days()))
         rows = iter(document.tables[0].rows)
         next(rows)
+        assert session.scalar(text("SELECT count(*) FROM pg_cursors")) == 1
         tracemalloc.start()
         count = sum(1 for _ in rows)
         _, peak = tracemalloc.get_traced_memory()

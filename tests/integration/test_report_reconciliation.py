@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -314,3 +316,26 @@ def test_a_long_journal_is_no_transaction_that_was_left_open(world: World, monke
     event.listen(engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
     assert agrees(world.report("reconciliation", world.superadmin, world.open))
     assert asked.count("SELECT 1") >= (1 + 20 + 4) // 5
+
+
+def test_sales_voids_and_loads_that_go_on_meanwhile_are_no_differences(world: World) -> None:
+    over = threading.Event()
+
+    def busy() -> int:
+        rounds = 0
+        while not over.is_set():
+            world.sell(world.open, 5)
+            world.lottery.load(world.ana, 1)
+            persist(world.res, world.open)
+            rounds += 1
+        return rounds
+
+    with ThreadPoolExecutor(1) as pool:
+        selling = pool.submit(busy)
+        try:
+            reports = [world.report("reconciliation", world.superadmin, draw) for draw in [world.open, None] * 6]
+        finally:
+            over.set()
+        assert selling.result() > 1
+    assert all(agrees(report) for report in reports)
+    assert len({figure(report, world.open, "tickets")["gate"] for report in reports}) > 1
