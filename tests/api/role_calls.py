@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from actions import annulling, corrections, games, holds, results, seals, totp, voiding
 from rules.rights import Role
+from tests.api import report_calls
 from tests.api import role_rules as rules
 from tests.api.conftest import PASSWORD, sale
 from tests.api.role_rules import Sent, Step, Walk, Who
@@ -209,20 +210,6 @@ def refused_ticket(*, second: bool) -> Send:
     return send
 
 
-# ── reports ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def statement(tree: Tree, step: Step) -> Sent:
-    # Equal requests are one report, so whoever asks about everybody has no more of them waiting than people.
-    period = {"from": "2026-11-01T00:00:00+08:00", "to": "2026-12-01T00:00:00+08:00"}
-    tree.finish_reports()
-    return Sent(body={"kind": "statement", "format": "json", "agent_id": step.about().id, **period})
-
-
-def of_report(tree: Tree, step: Step) -> Sent:
-    return Sent({"report_id": tree.report(step.about())})
-
-
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -395,16 +382,6 @@ def _dead_letters() -> list[Walk]:
     ]
 
 
-def _reports() -> list[Walk]:
-    report, read = "/v1/reports/{report_id}", "report.read"
-    return [
-        Walk("POST /v1/reports", read, statement, 202, rule=rules.in_subtree, targets=rules.everybody),
-        Walk("GET /v1/reports", read, just()),
-        Walk(f"GET {report}", read, of_report, rule=rules.own_only, targets=rules.everybody),
-        Walk(f"GET {report}/download", read, of_report, rule=rules.own_only, targets=rules.everybody),
-    ]
-
-
 def _rest() -> list[Walk]:
     return [
         Walk("GET /v1/audit", "audit.read", just()),
@@ -416,4 +393,4 @@ def _rest() -> list[Walk]:
 
 
 # The whole API.
-WALKS = [*_logins(), *_people(), *_draws(), *_tickets(), *_claims(), *_reports(), *_dead_letters(), *_rest()]
+WALKS = [*_logins(), *_people(), *_draws(), *_tickets(), *_claims(), *report_calls.walks(), *_dead_letters(), *_rest()]

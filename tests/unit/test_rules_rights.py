@@ -40,6 +40,7 @@ WHO_MAY = {
     "ticket.hold": ADMINS,
     "claim.make": f"{COORDINATORS} agent",
     "claim.read": f"{COORDINATORS} operator",
+    "report.read": ALL,
     "claim.decide": COORDINATORS,
     "seal.details": ALL,
     "audit.read": f"{ADMINS} operator",
