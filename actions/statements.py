@@ -9,8 +9,9 @@ from typing import Any
 from actions.pages import cursor_after, place_of
 from actions.resources import Resources
 from actions.subtree import acting, reachable
-from models.statements import WalletEntry, branch_sums, wallet_page
+from models.statements import Span, WalletEntry, branch_sums, wallet_page
 from rules.draws import MANILA
+from rules.statements import to_remit
 
 
 def ledger_page(res: Resources, actor_id: int, user_id: int, limit: int, cursor: str | None) -> dict[str, Any]:
@@ -28,23 +29,14 @@ def ledger_page(res: Resources, actor_id: int, user_id: int, limit: int, cursor:
 def summary(res: Resources, actor_id: int, user_id: int, date: Date | None) -> dict[str, Any]:
     """A day of the user and everyone below him, by the date in Manila of each entry; `date` None: today.
 
-    `voids` counts stakes given back with a whole draw, too; `prizes_paid` is what winners got in their hands;
-    `remitted` what was handed in, less what was handed back. Raises NotFound.
+    The figures are those of rules.statements.to_remit. Raises NotFound.
     """
     date = date or res.clock.now().astimezone(MANILA).date()
     since = datetime.combine(date, time(), MANILA)
     with res.sessions() as session:
         user = reachable(session, acting(session, actor_id), user_id)
-        sums = branch_sums(session, user.id, since, since + timedelta(days=1))
-    figures = {
-        "sales": -sums.get("sale", 0),
-        "voids": sums.get("void", 0) + sums.get("refund", 0),
-        "prizes_paid": sums.get("claim", 0),
-        "commission": sums.get("commission", 0),
-        "remitted": sums.get("remittance", 0),
-    }
-    to_remit = figures["sales"] - sum(amount for name, amount in figures.items() if name != "sales")
-    return {"user_id": user.id, "date": date.isoformat(), **figures, "to_remit": to_remit}
+        sums = branch_sums(session, user.id, Span(since, since + timedelta(days=1)))
+    return {"user_id": user.id, "date": date.isoformat(), **to_remit(sums)}
 
 
 def _item(row: WalletEntry) -> dict[str, Any]:

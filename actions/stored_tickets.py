@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,7 +14,7 @@ from models.draws import Draw
 from models.settlement import prizes_of
 from models.tickets import Ticket as StoredTicket
 from models.tickets import Void, lines_of
-from rules.claims import claim_status
+from rules import claims
 from rules.tickets import Line, Ticket
 
 
@@ -43,7 +43,7 @@ def voided_serials(session: Session, draw_id: int, serials: Sequence[int]) -> se
 
 def claim_until(res: Resources, draw: Draw) -> datetime:
     """The instant from which the draw's prizes cannot be claimed any more."""
-    return draw.draws_at + timedelta(days=res.settings.claim_days)
+    return claims.claim_until(draw.draws_at, res.settings.claim_days)
 
 
 def statuses(res: Resources, session: Session, draw: Draw, serials: Sequence[int], voided: set[int]) -> dict[int, str]:
@@ -63,5 +63,5 @@ def _settled_statuses(session: Session, draw: Draw, serials: Sequence[int], *, o
         payout = payouts.get(serial)
         paid, expired = (payout.paid, payout.expired) if payout is not None else (0, 0)
         waits = payout is not None and payout.number in pending
-        found[serial] = claim_status(prizes.get(serial, 0), paid, expired, pending=waits, over=over)
+        found[serial] = claims.claim_status(prizes.get(serial, 0), paid, expired, pending=waits, over=over)
     return found

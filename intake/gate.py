@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from intake import bets, keys
-from intake.gate_agents import GateOfAgents
+from intake.gate_counts import GateOfCounts
 from intake.gate_errors import RETRY_AFTER_S, DrawUnknown
 from intake.records import BadRecord, CloseRecord, Position, TicketRecord, VoidRecord, decode, lines_text
 from rules import errors, games
@@ -45,7 +45,7 @@ class Voided(NamedTuple):
     ring: bool = False
 
 
-class Gate(GateOfAgents):
+class Gate(GateOfCounts):
     """One process's way to the gate. `adopt` tells it which generation it may talk to."""
 
     # ── selling ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,20 +240,7 @@ class Gate(GateOfAgents):
         """Stops the draw's sales until its gate is rebuilt after an engineer cleared the cause."""
         self._call("mark", [keys.draw(draw)], ["stopped", "1"])
 
-    # ── live figures, memory ────────────────────────────────────────────────────────────────────────────────────
-
-    def exposures(self, draws: Sequence[str]) -> list[dict[tuple[str, str], int]]:
-        """Live stake by (play, key) of each draw, in one round trip."""
-        plays = {"s": "straight", "r": "rambolito"}
-        with self._guarded():
-            pipe = self._client.pipeline(transaction=False)
-            for draw in draws:
-                pipe.hgetall(keys.exposure(draw))
-            answers = pipe.execute()
-        return [
-            {(plays[field[:1].decode()], field[1:].decode()): int(stake) for field, stake in found.items()}
-            for found in answers
-        ]
+    # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def memory(self) -> tuple[int, int]:
         """(bytes used, bytes allowed; 0 allowed: no bound)."""

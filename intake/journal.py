@@ -38,11 +38,18 @@ class Journal:
 
     def entries(self, draw: str, count: int = READ_RECORDS) -> Generator[tuple[Position, bytes, bool]]:
         """As `all`, with whether the record was written back from the database."""
-        with closing(ahead(self._chunks(draw, count))) as chunks:
+        with closing(ahead(self._chunks(draw, START, count))) as chunks:
             yield from chain.from_iterable(chunks)
 
-    def _chunks(self, draw: str, count: int) -> Iterator[list[tuple[Position, bytes, bool]]]:
-        position = START
+    def between(self, draw: str, after: Position, up_to: Position) -> Generator[tuple[Position, bytes]]:
+        """Every record behind the one place and not behind the other, in order. Raises as `read_after`."""
+        with closing(ahead(self._chunks(draw, after, READ_RECORDS))) as chunks:
+            for place, raw, _ in chain.from_iterable(chunks):
+                if place > up_to:
+                    return
+                yield place, raw
+
+    def _chunks(self, draw: str, position: Position, count: int) -> Iterator[list[tuple[Position, bytes, bool]]]:
         while batch := self._read(draw, position, count):
             yield batch
             position = batch[-1][0]

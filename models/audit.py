@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     LargeBinary,
     Row,
+    Select,
     Text,
     exists,
     func,
@@ -119,12 +120,35 @@ def audit_page(
 
     `below`: only deeds of this user and of those below him; None: everybody's and the system's.
     """
-    query = select(AuditRow, AuditLink).outerjoin(AuditLink, AuditLink.audit_id == AuditRow.id)
+    query = _filtered(select(AuditRow, AuditLink), wanted, below)
+    if before_id is not None:
+        query = query.where(AuditRow.id < before_id)
+    return session.execute(query.order_by(AuditRow.id.desc()).limit(limit)).all()
+
+
+def audit_rows(
+    session: Session, wanted: AuditFilter, below: int | None
+) -> Generator[tuple[AuditRow, AuditLink | None], None, None]:
+    """The same rows, all of them and oldest first; reads them bit by bit. Close it when it is left early."""
+    query = _filtered(select(AuditRow, AuditLink), wanted, below).order_by(AuditRow.at, AuditRow.id)
+    result = session.execute(query.execution_options(yield_per=READ_AT_ONCE))
+    try:
+        for found in result:
+            yield found[0], found[1]
+    finally:
+        result.close()
+
+
+def audit_count(session: Session, wanted: AuditFilter, below: int | None) -> int:
+    """How many they are."""
+    return int(session.scalar(_filtered(select(func.count()).select_from(AuditRow), wanted, below)) or 0)
+
+
+def _filtered(query: Select[*tuple[Any, ...]], wanted: AuditFilter, below: int | None) -> Select[*tuple[Any, ...]]:
+    query = query.outerjoin(AuditLink, AuditLink.audit_id == AuditRow.id)
     if below is not None:
         people = select(User.id).where(or_(User.id == below, User.ancestors.contains([below])))
         query = query.where(AuditRow.actor_id.in_(people))
-    if before_id is not None:
-        query = query.where(AuditRow.id < before_id)
     if wanted.actor is not None:
         query = query.where(_is_by(wanted.actor))
     if wanted.object is not None:
@@ -133,7 +157,7 @@ def audit_page(
         query = query.where(AuditRow.at >= wanted.since)
     if wanted.before is not None:
         query = query.where(AuditRow.at < wanted.before)
-    return session.execute(query.order_by(AuditRow.id.desc()).limit(limit)).all()
+    return query
 
 
 def _is_by(actor: str) -> ColumnElement[bool]:

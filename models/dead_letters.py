@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, Integer, LargeBinary, PrimaryKeyConstraint, Text, func, select
+from sqlalchemy import ForeignKey, Integer, LargeBinary, PrimaryKeyConstraint, Select, Text, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Big, Instant, Json, Str
 from models.draws import Draw
 
 RECORD, TASK, MESSAGE = "record", "task", "message"
+
+READ_LETTERS = 500
 
 
 class DeadLetter(Base):
@@ -87,6 +91,42 @@ def letters_page(
     if before is not None:
         query = query.where(DeadLetter.id < before)
     return [(letter, name) for letter, name in session.execute(query.order_by(DeadLetter.id.desc()).limit(limit))]
+
+
+def letters_between(
+    session: Session, draw_id: int | None, since: datetime | None, before: datetime | None
+) -> Generator[list[tuple[DeadLetter, str | None]], None, None]:
+    """(letter, its draw's name), oldest first, READ_LETTERS at a time: of a draw, or first written in the period.
+
+    Close it when it is left early.
+    """
+    query = _between(
+        select(DeadLetter, Draw.name).outerjoin(Draw, Draw.id == DeadLetter.draw_id), draw_id, since, before
+    )
+    result = session.execute(query.order_by(DeadLetter.id).execution_options(yield_per=READ_LETTERS))
+    try:
+        for part in result.partitions(READ_LETTERS):
+            yield [(letter, name) for letter, name in part]
+    finally:
+        result.close()
+
+
+def letter_counts(
+    session: Session, draw_id: int | None, since: datetime | None, before: datetime | None
+) -> dict[str, int]:
+    """How many of these letters there are by status."""
+    query = _between(select(DeadLetter.status, func.count()), draw_id, since, before).group_by(DeadLetter.status)
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def _between(
+    query: Select[*tuple[Any, ...]], draw_id: int | None, since: datetime | None, before: datetime | None
+) -> Select[*tuple[Any, ...]]:
+    if draw_id is not None:
+        query = query.where(DeadLetter.draw_id == draw_id)
+    if since is not None:
+        query = query.where(DeadLetter.first_at >= since)
+    return query if before is None else query.where(DeadLetter.first_at < before)
 
 
 def waiting_records(session: Session, draw_id: int) -> Sequence[DeadLetter]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -19,12 +19,13 @@ from rules.rights import Role
 
 @dataclass(frozen=True)
 class Sources:
-    """Where figures come from. `session` is read from only, in one snapshot."""
+    """Where figures come from. `session` is read from only, in one snapshot. `claim_days`: of the settings."""
 
     session: Session
     gate: Gate
     journal: Journal
     now: datetime
+    claim_days: int
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class About(Enum):
     DRAW = "a draw"
     EITHER = "a draw, or a period"
     PERIOD = "a period"
+    DRAW_OR_LIVE = "a draw, or nothing: all that are not sealed yet"
     NOTHING = "nothing"
 
 
@@ -57,6 +59,3 @@ class ReportKind:
     about: About
     roles: frozenset[Role]
     build: Callable[[Sources, Scope], Document]
-
-
-KINDS: Mapping[str, ReportKind] = {}

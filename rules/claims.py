@@ -1,6 +1,13 @@
 """What is due on a winning ticket, the tax on it, and what its status says. Money in centavos."""
 
+from datetime import datetime, timedelta
+
 BASIS_POINTS = 10_000
+
+
+def claim_until(draws_at: datetime, days: int) -> datetime:
+    """The instant from which a draw's prizes cannot be claimed any more."""
+    return draws_at + timedelta(days=days)
 
 
 def due(prize: int, paid: int, expired: int = 0) -> int:

@@ -145,7 +145,7 @@ def left(game: str, prizes: Mapping[str, int], limits: Limits, exposure: Exposur
     room = limits.stake(play, key) - exposure.get((play, key), 0)
     pay = prizes[prize_class(game, play, number)]
     if pay:
-        worst = max(_payout(game, prizes, exposure, outcome) for outcome in covers(game, play, number))
+        worst = max(payout_of(game, prizes, exposure, outcome) for outcome in covers(game, play, number))
         room = min(room, (limits.payout - worst) // pay)
     return max(room, 0) // STAKE_UNIT * STAKE_UNIT
 
@@ -204,8 +204,8 @@ def sold_out(game: str, prizes: Mapping[str, int], limits: Limits, exposure: Exp
     ]
 
 
-def _payout(game: str, prizes: Mapping[str, int], exposure: Exposure, outcome: str) -> int:
-    """What all that is sold would cost if this outcome were drawn."""
+def payout_of(game: str, prizes: Mapping[str, int], exposure: Exposure, outcome: str) -> int:
+    """What all that is sold would cost if this outcome were drawn, in centavos."""
     total = 0
     for play in GAMES[game].plays:
         stake = exposure.get((play, match_key(game, play, outcome)), 0)
