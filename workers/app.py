@@ -57,8 +57,8 @@ TASK_MODULES = [
     "tasks.stuck",
 ]
 
-# A line for every tick and every task, five a second on an idle machine: Flower shows those.
-CHATTY_LOGGERS = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
+# A line for every tick and every task, five a second on an idle machine: Flower shows those. And seventy for every PDF.
+CHATTY_LOGGERS = ("celery.beat", "celery.worker.strategy", "celery.app.trace", "fontTools")
 
 _log = structlog.get_logger()
 

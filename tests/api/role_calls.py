@@ -10,6 +10,7 @@ import pyotp
 from actions import annulling, holds, totp
 from rules.rights import Role
 from tests.api import role_calls_draws as draws
+from tests.api import role_calls_reports as reports
 from tests.api import role_calls_told as told
 from tests.api import role_rules as rules
 from tests.api.conftest import PASSWORD, sale
@@ -125,20 +126,6 @@ def refused_ticket(*, second: bool) -> Send:
         return Sent({"letter_id": letter}, WHY)
 
     return send
-
-
-# ── reports ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def statement(tree: Tree, step: Step) -> Sent:
-    # Equal requests are one report, so whoever asks about everybody has no more of them waiting than people.
-    period = {"from": "2026-11-01T00:00:00+08:00", "to": "2026-12-01T00:00:00+08:00"}
-    tree.finish_reports()
-    return Sent(body={"kind": "statement", "format": "json", "agent_id": step.about().id, **period})
-
-
-def of_report(tree: Tree, step: Step) -> Sent:
-    return Sent({"report_id": tree.report(step.about())})
 
 
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -272,16 +259,6 @@ def _dead_letters() -> list[Walk]:
     ]
 
 
-def _reports() -> list[Walk]:
-    report, read = "/v1/reports/{report_id}", "report.read"
-    return [
-        Walk("POST /v1/reports", read, statement, 202, rule=rules.in_subtree, targets=rules.everybody),
-        Walk("GET /v1/reports", read, just()),
-        Walk(f"GET {report}", read, of_report, rule=rules.own_only, targets=rules.everybody),
-        Walk(f"GET {report}/download", read, of_report, rule=rules.own_only, targets=rules.everybody),
-    ]
-
-
 def _rest() -> list[Walk]:
     return [
         Walk("GET /v1/audit", "audit.read", just()),
@@ -294,6 +271,6 @@ def _rest() -> list[Walk]:
 
 # The whole API.
 WALKS = [
-    *(*_logins(), *_people(), *draws.WALKS, *_tickets(), *_claims(), *_reports(), *_dead_letters()),
+    *(*_logins(), *_people(), *draws.WALKS, *_tickets(), *_claims(), *reports.walks(), *_dead_letters()),
     *(*told.WALKS, *_rest()),
 ]

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, select, text, update
 
 from actions import claims, reports, results
 from actions.credit import push_outbox
@@ -125,8 +125,9 @@ class Tree:
 
     def grow(self) -> None:
         """Hires everybody; the first superadmin is there."""
-        with self.res.sessions() as session:
+        with self.res.sessions.begin() as session:
             root = session.scalars(select(User)).one()
+            session.execute(update(Wallet).values(credit_limit=LIMIT))  # to live on, as everybody has
         self.people["root"] = Person("root", root.id, Role.SUPERADMIN, (), root.username)
         self._hash = root.password_hash
         for place, (_, above) in PLACES.items():

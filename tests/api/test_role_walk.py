@@ -45,7 +45,7 @@ from tests.conftest import emptied, new_database, settings_in
 from tests.reporting import in_place_of
 
 # Made for endpoints that are still to come, or checked without an endpoint of their own.
-NO_CALL = {"sales.read", "seal.details"}
+NO_CALL = {"seal.details"}
 # How many calls the walk makes at the least.
 CASES_MIN = 3_500
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -28,8 +27,6 @@ from reports.kinds import Scope, Sources
 from rules.errors import (
     IntakeUnavailable,
     NotSettled,
-    ReportDamaged,
-    ReportExpired,
     ReportFailed,
     ReportNotReady,
     TooManyReports,
@@ -94,13 +91,6 @@ def test_a_report_is_asked_for_made_and_downloaded(lottery: Lottery) -> None:
     kept = stored(res, body["id"])
     assert kept.expires_at == kept.finished_at + timedelta(days=res.settings.report_days)
     assert not make_report(res, body["id"])  # it is made
-
-
-def test_a_file_is_for_us_alone_and_nothing_lies_beside_it(lottery: Lottery) -> None:
-    for format in ("json", "csv", "xlsx", "pdf"):
-        assert make_report(lottery.res, asked(lottery, lottery.person("admin"), format))
-    assert lottery.res.settings.reports_dir.stat().st_mode & 0o777 == 0o700
-    assert [path.stat().st_mode & 0o777 for path in files(lottery.res)] == [0o600] * 4
 
 
 def test_every_request_is_in_the_audit_log(lottery: Lottery) -> None:
@@ -347,43 +337,6 @@ def test_nothing_is_made_of_somebody_who_was_moved_out_of_reach(lottery: Lottery
             session.execute(text(f"UPDATE users SET parent_id = {other}, ancestors = '{{{other}}}' WHERE id = {agent}"))
         assert make_report(res, report)
     assert asking.one(res, admin, report)["problem"]["code"] == "not_found"
-
-
-# ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("harm", ["changed", "shorter", "gone"])
-def test_a_file_that_is_not_what_was_made_is_not_sent_and_is_made_anew(lottery: Lottery, harm: str) -> None:
-    res, owner = lottery.res, lottery.person("admin")
-    report = asked(lottery, owner)
-    assert make_report(res, report)
-    (path,) = files(res)
-    raw = path.read_bytes()
-    if harm == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(raw[:-1] if harm == "shorter" else raw.replace(b"outlet 1", b"outlet 7"))
-    with pytest.raises(ReportDamaged):
-        asking.download(res, owner, report)
-    with pytest.raises(ReportFailed):
-        asking.download(res, owner, report)
-    second = asked(lottery, owner)
-    assert second != report
-    assert make_report(res, second)
-    assert len(content(res, owner, second)["tables"]["tickets"]["rows"]) == 3
-
-
-def test_a_report_is_kept_for_its_time(lottery: Lottery) -> None:
-    owner = lottery.person("admin")
-    res = replace(lottery.res, settings=replace(lottery.res.settings, report_days=1))
-    report = asked(lottery, owner)
-    assert make_report(res, report)
-    assert asking.one(later(res, 23), owner, report)["status"] == "ready"
-    over = later(res, 25)
-    assert asking.one(over, owner, report)["status"] == "expired"
-    with pytest.raises(ReportExpired):
-        asking.download(over, owner, report)
-    assert asked(Lottery(over, lottery.rings), owner) != report
 
 
 def test_a_document_is_built_with_what_it_was_asked_with(lottery: Lottery) -> None:
