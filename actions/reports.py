@@ -20,7 +20,8 @@ from models.people import User
 from models.reports import Report, equal_report, lock_reports_of, note_damaged, reports_page, waiting_of
 from reports.folder import Damaged, ReportFolder, Written
 from reports.formats import MEDIA_TYPES
-from reports.kinds import KINDS, About
+from reports.kinds import About
+from reports.registry import KINDS
 from rules.draws import manila_date
 from rules.errors import (
     FieldError,
@@ -158,6 +159,7 @@ def _check_kind(
 def _wrong_about(about: About, draw: bool, since: bool, before: bool) -> list[FieldError]:
     """What is missing of what the kind has to be told, or told and not for it."""
     wants_draw = about is About.DRAW or (about is About.EITHER and not (since or before))
+    wants_draw |= about is About.DRAW_OR_LIVE and draw
     wants_period = about is About.PERIOD or (about is About.EITHER and (since or before))
     one_of = " or a period" if about is About.EITHER else ""
     return [

@@ -28,8 +28,9 @@ from reports import formats
 from reports.document import Document
 from reports.folder import ReportFolder, new_name
 from reports.formats.rows import Made
-from reports.kinds import KINDS, Scope, Sources
+from reports.kinds import Scope, Sources
 from reports.progress import Progress
+from reports.registry import KINDS
 from rules.errors import NotFound, Problem, ReportTooLarge
 from rules.rights import Role
 
@@ -105,7 +106,7 @@ def _built(res: Resources, session: Session, report: Report) -> tuple[Document, 
         raise NotFound
     draw = session.get_one(Draw, report.draw_id) if report.draw_id is not None else None
     assert report.started_at is not None
-    sources = Sources(session, res.gate, res.journal, report.started_at)
+    sources = Sources(session, res.gate, res.journal, report.started_at, res.settings.claim_days)
     document = kind.build(sources, Scope(top, draw, report.since, report.before))
     asked_by = f"drawbreak for {owner.username}" if report.by_itself else owner.username
     return document, Made(asked_by, report.asked_at, report.started_at)

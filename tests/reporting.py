@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from reports.document import Column, Document, Fact, Kind, Table
 from reports.formats.rows import Made
-from reports.kinds import KINDS, About, ReportKind, Scope, Sources
+from reports.kinds import About, ReportKind, Scope, Sources
+from reports.registry import KINDS
 from rules.rights import Role
 
 AT = datetime(2026, 11, 22, 6, 0, 0, 123456, UTC)  # 14:00 in Manila

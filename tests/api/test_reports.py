@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from actions import reports as asking
 from actions.resources import Resources
-from reports.kinds import KINDS, About
+from reports.kinds import About
+from reports.registry import KINDS
 from rules.errors import NotSettled
 from rules.reports import REPORT_KINDS
 from rules.rights import Role
