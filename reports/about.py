@@ -44,7 +44,7 @@ def about(scope: Scope) -> str:
 def scope_facts(session: Session, scope: Scope) -> tuple[Fact, ...]:
     """Whose report it is; its draw with the seal, or its period."""
     whose = (
-        Fact("top_id", "For user", scope.top.id, Kind.COUNT),
+        Fact("top_id", "For user", scope.top.id, Kind.ID),
         Fact("top", "Username", scope.top.username),
         Fact("top_name", "Name", scope.top.full_name),
         Fact("top_role", "Role", scope.top.role),

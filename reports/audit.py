@@ -14,9 +14,9 @@ from reports.kinds import Scope, Sources
 
 # Neither addresses nor request ids: whoever looks for these reads the log itself.
 _COLUMNS = (
-    Column("id", "Row", Kind.COUNT),
+    Column("id", "Row", Kind.ID),
     Column("at", "At", Kind.INSTANT),
-    Column("actor_id", "Actor", Kind.COUNT),
+    Column("actor_id", "Actor", Kind.ID),
     Column("actor", "Username"),
     Column("role", "Role"),
     Column("action", "Action"),
@@ -24,7 +24,7 @@ _COLUMNS = (
     Column("outcome", "Outcome"),
     Column("before", "Before"),
     Column("after", "After"),
-    Column("link", "Link", Kind.COUNT),
+    Column("link", "Link", Kind.ID),
     Column("hash", "Hash"),
 )
 

@@ -14,7 +14,7 @@ from reports.kinds import Scope, Sources
 from rules.tickets import ticket_number
 
 _COLUMNS = (
-    Column("id", "Letter", Kind.COUNT),
+    Column("id", "Letter", Kind.ID),
     Column("kind", "Kind"),
     Column("status", "State"),
     Column("queue", "Queue"),
@@ -23,14 +23,14 @@ _COLUMNS = (
     Column("position", "Place in the journal"),
     Column("what", "Record"),
     Column("number", "Ticket"),
-    Column("agent_id", "Agent", Kind.COUNT),
+    Column("agent_id", "Agent", Kind.ID),
     Column("stake", "Stake", Kind.MONEY),
     Column("error", "Error"),
     Column("sqlstate", "SQLSTATE"),
     Column("attempts", "Attempts", Kind.COUNT),
     Column("first_at", "First", Kind.INSTANT),
     Column("last_at", "Last", Kind.INSTANT),
-    Column("ended_by", "Ended by", Kind.COUNT),
+    Column("ended_by", "Ended by", Kind.ID),
     Column("ended_at", "Ended", Kind.INSTANT),
     Column("end_reason", "Reason"),
 )

@@ -12,6 +12,7 @@ class Kind(Enum):
     """What a value is, so that each format can write it as such."""
 
     TEXT = "text"  # str
+    ID = "id"  # int, a name and no amount
     COUNT = "count"  # int
     MONEY = "money"  # int, centavos
     SHARE = "share"  # int, basis points

@@ -20,7 +20,7 @@ from reports.figures import Figures, add, figures_of, nothing, row, total
 from reports.kinds import Scope, Sources
 
 PERSON = (
-    Column("user_id", "Id", Kind.COUNT),
+    Column("user_id", "Id", Kind.ID),
     Column("username", "Username"),
     Column("full_name", "Name"),
 )

@@ -15,7 +15,7 @@ from reports.kinds import Scope, Sources
 _COLUMNS = (
     Column("depth", "Level", Kind.COUNT),
     Column("path", "Place"),
-    Column("user_id", "Id", Kind.COUNT),
+    Column("user_id", "Id", Kind.ID),
     Column("username", "Username"),
     Column("full_name", "Name"),
     Column("role", "Role"),

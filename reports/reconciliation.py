@@ -51,7 +51,7 @@ _BETS = (
     Column("difference", "Difference", Kind.MONEY),
 )
 _WALLETS = (
-    Column("user_id", "Id", Kind.COUNT),
+    Column("user_id", "Id", Kind.ID),
     Column("username", "Username"),
     Column("available", "Available in the gate", Kind.MONEY),
     Column("balance", "Balance", Kind.MONEY),

@@ -29,7 +29,7 @@ _MOVES = tuple(Column(name, _TITLES[name], Kind.MONEY) for name in COLUMNS.value
 _CHANGE = Column("change", "Change", Kind.MONEY)
 _DAYS = (Column("date", "Date", Kind.DATE), Column("draw_id", "Draw"), *_MOVES, _CHANGE)
 _PEOPLE = (
-    Column("user_id", "Id", Kind.COUNT),
+    Column("user_id", "Id", Kind.ID),
     Column("username", "Username"),
     Column("full_name", "Name"),
     Column("role", "Role"),

@@ -20,7 +20,7 @@ from rules.tickets import ticket_number
 _COLUMNS = (
     Column("number", "Ticket"),
     Column("draw_id", "Draw"),
-    Column("user_id", "Agent", Kind.COUNT),
+    Column("user_id", "Agent", Kind.ID),
     Column("username", "Username"),
     Column("full_name", "Name"),
     Column("prize", "Prize", Kind.MONEY),

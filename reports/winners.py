@@ -18,7 +18,7 @@ from rules.tickets import ticket_number
 _COLUMNS = (
     Column("number", "Ticket"),
     Column("line", "Line", Kind.COUNT),
-    Column("user_id", "Agent", Kind.COUNT),
+    Column("user_id", "Agent", Kind.ID),
     Column("username", "Username"),
     Column("full_name", "Name"),
     Column("play", "Play"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reports.document import Document, Fact, Kind
-from reports.formats.pdf_page import HALF_GAP, LABEL_WIDTH, LINE, MONO, SANS, SIZE, Paper
+from reports.formats.pdf_page import HALF_GAP, LINE, MONO, SIZE, Paper
 from reports.formats.pdf_table import Grid, ReadTable, choose_layout, read_table
 from reports.formats.rows import Made, shown, shown_alone
 from rules.errors import ReportTooLarge
@@ -19,6 +19,9 @@ PDF_ROWS_MAX = 5_000
 
 _HASH = re.compile(r"\A[0-9a-f]{64}\Z")
 _HASH_GROUP = 8
+# Points; and millimetres: so much that a hash fits beside the widest label on one line.
+LABEL_SIZE, HASH_SIZE = 8.0, 8.0
+LABEL_GAP, LABEL_WIDTH_MAX = 4.0, 56.0
 
 SIGNERS = ("Made and checked by", "Approved by")
 SIGNATURE_HEIGHT = 30
@@ -64,20 +67,22 @@ def _head(paper: Paper, document: Document, made: Made) -> None:
 
 def _facts(paper: Paper, facts: Sequence[Fact]) -> None:
     """Two beside each other where they fit, in their order."""
-    for pair in _pairs(paper, facts):
+    widths = [paper.width(fact.title, LABEL_SIZE) for fact in facts]
+    label = min(max(widths, default=0) + LABEL_GAP, LABEL_WIDTH_MAX)
+    for pair in _pairs(paper, facts, label):
         paper.make_room(LINE)
         for place, fact in enumerate(pair):
             left = paper.l_margin + place * (paper.half + HALF_GAP)
-            _fact(paper, fact, left, paper.epw if len(pair) == 1 and not _fits(paper, fact) else paper.half)
+            _fact(paper, fact, left, label, paper.half if _fits(paper, fact, label) else paper.epw)
         paper.ln(LINE)
     if facts:
         paper.ln(2)
 
 
-def _pairs(paper: Paper, facts: Sequence[Fact]) -> Iterator[list[Fact]]:
+def _pairs(paper: Paper, facts: Sequence[Fact], label: float) -> Iterator[list[Fact]]:
     open_pair: list[Fact] = []
     for fact in facts:
-        if not _fits(paper, fact):
+        if not _fits(paper, fact, label):
             if open_pair:
                 yield open_pair
             yield [fact]
@@ -91,26 +96,26 @@ def _pairs(paper: Paper, facts: Sequence[Fact]) -> Iterator[list[Fact]]:
         yield open_pair
 
 
-def _fits(paper: Paper, fact: Fact) -> bool:
+def _fits(paper: Paper, fact: Fact, label: float) -> bool:
     text = shown_alone(fact.kind, fact.value)
-    return not _HASH.match(text) and paper.width(text, SIZE) <= paper.half - LABEL_WIDTH
+    return not _HASH.match(text) and "\n" not in text and paper.width(text, SIZE) <= paper.half - label
 
 
-def _fact(paper: Paper, fact: Fact, left: float, width: float) -> None:
+def _fact(paper: Paper, fact: Fact, left: float, label: float, width: float) -> None:
     text = shown_alone(fact.kind, fact.value)
     paper.set_x(left)
-    paper.put(LABEL_WIDTH, paper.cut(fact.title, LABEL_WIDTH, SIZE), grey=True)
+    paper.put(label, paper.cut(fact.title, label, LABEL_SIZE), size=LABEL_SIZE, grey=True)
     if _HASH.match(text):
         groups = " ".join(text[at : at + _HASH_GROUP] for at in range(0, len(text), _HASH_GROUP))
-        paper.put(width - LABEL_WIDTH, groups, font=MONO)
+        paper.put(width - label, groups, size=HASH_SIZE, font=MONO)
         return
-    first, *rest = paper.wrapped(text, width - LABEL_WIDTH, SIZE) or [""]
-    paper.put(width - LABEL_WIDTH, first, font=SANS)
+    first, *rest = paper.wrapped(text, width - label, SIZE) or [""]
+    paper.put(width - label, first)
     for line in rest:
         paper.ln(LINE)
         paper.make_room(LINE)
-        paper.set_x(left + LABEL_WIDTH)
-        paper.put(width - LABEL_WIDTH, line, font=SANS)
+        paper.set_x(left + label)
+        paper.put(width - label, line)
 
 
 def _signatures(paper: Paper) -> None:

@@ -13,7 +13,7 @@ SANS, MONO = "Sans", "Courier"
 SIZE = 9.0  # points
 LINE = 4.8
 MARGIN, FOOT = 15.0, 18.0
-LABEL_WIDTH, HALF_GAP = 40.0, 6.0
+HALF_GAP = 6.0
 _GREY = 95
 
 

@@ -84,7 +84,7 @@ class Grid:
 
     def __init__(self, paper: Paper, table: ReadTable) -> None:
         self._paper, self._table = paper, table
-        self._right = [column.kind in (Kind.COUNT, Kind.MONEY, Kind.SHARE) for column in table.columns]
+        self._right = [column.kind in (Kind.ID, Kind.COUNT, Kind.MONEY, Kind.SHARE) for column in table.columns]
         self._wraps = [column.kind is Kind.TEXT for column in table.columns]
         self.wanted = [self._wanted(place) for place in range(len(table.columns))]
 

@@ -89,7 +89,7 @@ def plain(kind: Kind, value: Any) -> str:
         return in_manila(value).isoformat()
     if kind is Kind.DATE:
         return _iso(value)
-    return str(value) if kind is Kind.COUNT else defused(str(value))
+    return str(value) if kind in (Kind.ID, Kind.COUNT) else defused(str(value))
 
 
 def shown(kind: Kind, value: Any) -> str:

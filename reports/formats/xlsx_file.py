@@ -32,6 +32,7 @@ TOTAL = "Total"
 FACTS_SHEET = "Report"
 
 _NUMBER_FORMATS = {
+    Kind.ID: "0",
     Kind.COUNT: "#,##0",
     Kind.MONEY: "#,##0.00",
     Kind.SHARE: "0.00%",
@@ -199,6 +200,7 @@ class _Sheet:
 
 _LENGTHS: dict[Kind, Callable[[Any], int]] = {
     Kind.TEXT: lambda value: max(map(len, str(value)[:CELL_CHARACTERS_MAX].split("\n"))),
+    Kind.ID: lambda value: len(str(value)),
     # With a separator for every three digits.
     Kind.COUNT: lambda value: len(str(value)) * 4 // 3,
     Kind.MONEY: lambda value: len(str(value)) * 4 // 3 + 1,

@@ -32,6 +32,7 @@ from tests.integration.wallets import take
 
 _TYPES: dict[Kind, type] = {
     Kind.TEXT: str,
+    Kind.ID: int,
     Kind.COUNT: int,
     Kind.MONEY: int,
     Kind.SHARE: int,

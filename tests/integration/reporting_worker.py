@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reports.kinds import KINDS, About, ReportKind
+from reports.kinds import About, ReportKind
+from reports.registry import KINDS
 from tests.integration.making_reports import KIND
 from tests.reporting import EVERYBODY, users
 from workers.app import app
