@@ -22,7 +22,7 @@ from tests.service import Service, Terminal
 
 # The deadline of the contract, at ten times its size on a busy machine.
 ENDED_S = 10 * ENDS_IN_S
-WORKERS = ("apps:worker-persist", "apps:worker-default", "apps:worker-settle")
+WORKERS = ("apps:worker-persist", "apps:worker-default", "apps:worker-settle", "apps:worker-reports")
 CLIENTS = 16
 
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(600)]
