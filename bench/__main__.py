@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import chart, draining, live, long_sale, memory, rush, selling, settling, tables
+from bench import chart, draining, live, long_sale, memory, reporting, rush, selling, settling, tables
 from bench.ground import Ground
 from demo.calls import Unexpected
 from demo.servers import FOREIGN
@@ -106,6 +106,8 @@ def measure(ground: Ground, plan: Plan, say: Callable[[str], None]) -> dict[str,
     say("seal and settle: " + ", ".join(f"{size:,}" for size in plan.sizes))
     found["sizes"] = settling.sizes(ground, list(plan.sizes))
     largest = found["sizes"][-1]
+    say("reports of the largest draw")
+    found["reports"] = reporting.make(ground, largest["draw"])
     say("baseline (c): settlement in Python")
     found["in_python_s"] = settling.in_plain_python(ground, largest["draw"])
     say("lists, memory")

@@ -56,6 +56,9 @@ def rows(found: dict[str, Any]) -> Iterator[Row]:
     yield from _rush(found["rush"])
     yield from _live(found["live"])
     yield from _sizes(found)
+    for report in found["reports"]:
+        figure = f"{report['s']:.2f} s, worker's peak {report['worker_peak_mb']:.0f} MB"
+        yield _row(f"{report['kind']} as {report['format']}, largest draw", figure)
     memory = found["memory"]["ticket"]
     yield _row("a ticket in Redis", f"{memory['redis_bytes']:.0f} bytes", "", "≤ 200")
     yield _row("a ticket in PostgreSQL", f"{memory['postgres_bytes']:.0f} bytes")
