@@ -59,7 +59,7 @@ def flower(servers_dir: Path) -> Iterator[Flower]:
     deadline = time.monotonic() + UP_S
     while True:
         try:
-            if found.ask("GET", "/healthcheck")[0] == 200 and len(found.data("/api/workers?refresh=1")) == 3:
+            if found.ask("GET", "/healthcheck")[0] == 200 and len(found.data("/api/workers?refresh=1")) == 4:
                 break
         except OSError:
             pass
@@ -104,7 +104,7 @@ def test_queues_and_tasks_have_names_that_people_can_read(flower: Flower) -> Non
         name.partition("@")[0]: {queue["name"] for queue in worker["active_queues"]}
         for name, worker in flower.data("/api/workers").items()
     }
-    assert queues == {"persist": {"persist"}, "settle": {"settle", "reports"}, "default": {"default"}}
+    assert queues == {"persist": {"persist"}, "settle": {"settle"}, "reports": {"reports"}, "default": {"default"}}
     lengths = {queue["name"] for queue in flower.data("/api/queues/length")["active_queues"]}
     assert lengths == {"persist", "settle", "reports", "default"}
     page = flower.ask("GET", "/broker")[1]
@@ -128,7 +128,7 @@ def test_a_queue_that_nobody_empties_grows(flower: Flower) -> None:
         broker.send_task("draws.seal", args=["3D-20990101-1400"], queue="reports")
     lengths = {queue["name"]: queue["messages"] for queue in flower.data("/api/queues/length")["active_queues"]}
     assert lengths["reports"] == 3
-    broker.control.add_consumer("reports", reply=True, timeout=5, destination=["settle"])  # type: ignore[attr-defined]
+    broker.control.add_consumer("reports", reply=True, timeout=5, destination=["reports"])  # type: ignore[attr-defined]
 
 
 def tasks(flower: Flower) -> list[dict[str, Any]]:
