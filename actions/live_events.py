@@ -32,13 +32,16 @@ def missed(res: Resources, since: int, upto: int, rooms: Sequence[str]) -> tuple
     """What those in the rooms were told with `since` < seq <= `upto`, and whether that is all of it: only the last
     KEPT events are kept."""
     with res.sessions() as session:
-        return _between(session, since, upto, rooms), since >= upto - KEPT
+        events = _between(session, since, upto, rooms)
+        last = last_sent(session)  # read after the events: what goes meanwhile counts as gone
+    return events, last - KEPT <= since <= last
 
 
-def sent_since(res: Resources, seq: int) -> list[Told]:
-    """Every event after that number which is known to have been sent."""
+def sent_since(res: Resources, seq: int) -> tuple[list[Told], int]:
+    """Every event after that number which is known to have been sent, and the number of the last that is."""
     with res.sessions() as session:
-        return _between(session, seq, last_sent(session))
+        last = last_sent(session)
+        return _between(session, seq, last), last
 
 
 def sent(res: Resources) -> int:

@@ -33,11 +33,13 @@ from rules.errors import (
     ReportExpired,
     ReportFailed,
     ReportNotReady,
+    ReportUnavailable,
     TooManyReports,
 )
 from rules.reports import FRESH_S, check_period, file_name
 from rules.rights import Role
 
+RETRY_AFTER_S = 5  # when the folder cannot be read
 # Of one user's: whoever needs more of them at once has to wait.
 UNFINISHED_MAX = 20
 
@@ -108,7 +110,7 @@ def one(res: Resources, actor_id: int, report_id: str) -> dict[str, Any]:
 def download(res: Resources, actor_id: int, report_id: str) -> Download:
     """The file of one of his own reports, as it was made.
 
-    Raises TokenRevoked, NotFound, ReportNotReady, ReportFailed, ReportExpired, ReportDamaged.
+    Raises TokenRevoked, NotFound, ReportNotReady, ReportFailed, ReportExpired, ReportDamaged, ReportUnavailable.
     """
     with res.sessions() as session:
         report = _own(session, actor_id, report_id)
@@ -131,6 +133,9 @@ def download(res: Resources, actor_id: int, report_id: str) -> Download:
         with res.sessions.begin() as session:
             note_damaged(session, report, damaged.code, damaged.detail, res.clock.now())
         raise damaged from problem
+    except OSError as problem:
+        _log.error("report_unavailable", report=str(report.id), reason=str(problem))
+        raise ReportUnavailable(retry_after=RETRY_AFTER_S) from problem
     name, media_type = _name(report, draw), MEDIA_TYPES[report.format]
     return Download(file, name, media_type, report.size_bytes, report.sha256.hex())
 

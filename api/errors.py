@@ -79,6 +79,7 @@ TABLE: dict[str, Row] = {
     "slow_down": Row(429, "Wait as long as Retry-After says, then send the same request."),
     "internal_error": Row(500, "Report the X-Request-ID. A sale: send the same id again."),
     "intake_unavailable": Row(503, SAME_ID),
+    "report_unavailable": Row(503, "Send the same request again after Retry-After."),
     "database_unavailable": Row(503, "Send the same request again after Retry-After."),
 }
 

@@ -79,6 +79,7 @@ def get_report(res: Resources, actor: Actor, report_id: str) -> dict[str, Any]:
         errors.ReportFailed,
         errors.ReportDamaged,
         errors.ReportExpired,
+        errors.ReportUnavailable,
     ],
 )
 def download_report(res: Resources, actor: Actor, report_id: str) -> Response:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 
@@ -89,7 +90,7 @@ def per_message(ground: Ground, seconds: float) -> dict[str, Any]:
         before = _stored(ground)
         found = job.run()
         stored = _stored(ground) - before
-    redis.Redis.from_url(ground.servers.redis_url, db=BROKER_DB).flushdb()
+    redis.Redis(unix_socket_path=_socket(ground), db=BROKER_DB).flushdb()
     return {**found, "stored_per_s": stored / found["seconds"]}
 
 
@@ -104,7 +105,12 @@ def _stored(ground: Ground) -> int:
 
 
 def _broker_of(ground: Ground) -> str:
-    return ground.servers.redis_url.replace("unix://", "redis+socket://") + f"?virtual_host={BROKER_DB}"
+    return f"redis+socket://{_socket(ground)}?virtual_host={BROKER_DB}"
+
+
+def _socket(ground: Ground) -> str:
+    """A URL would name the gate's database, whatever is asked for beside it."""
+    return urlsplit(ground.servers.redis_url).path
 
 
 @contextmanager

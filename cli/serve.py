@@ -63,8 +63,8 @@ COMMANDS: Mapping[str, Callable[[Settings], list[str]]] = {
     "api": _api,
     "worker-persist": _worker("persist", "persist", 2),
     "worker-settle": _worker("settle", "settle", 2),
-    # By itself: a long report holds back other reports and nothing else.
-    "worker-reports": _worker("reports", "reports", 2),
+    # By itself: long reports hold back other reports, and what goes out of the house; nothing else.
+    "worker-reports": _worker("reports", "reports,notify", 3),
     # Opening, closing and sweeps: they must not wait behind a long seal.
     "worker-default": _worker("default", "default", 1),
     "live": _live,

@@ -48,8 +48,8 @@ QUEUES = {
     "draws.check": "settle",
     "wallets.push": "default",
     "events.send": "default",
-    # Not before the sweeps: somebody outside may let it wait for seconds.
-    "notifications.deliver": "reports",
+    # Not before the sweeps, since somebody outside may let it wait for seconds, nor behind reports that wait.
+    "notifications.deliver": "notify",
     "reports.make": "reports",
     "reports.expire": "reports",
 }

@@ -58,6 +58,6 @@ async def heard(url: str) -> AsyncIterator[bytes | None]:
                 yield None
                 async for message in channel.listen():
                     yield message["data"]
-        except redis.RedisError as error:
+        except (redis.RedisError, OSError) as error:
             _log.warning("live_queue_lost", error=str(error))
         await asyncio.sleep(AGAIN_S)

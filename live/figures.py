@@ -47,24 +47,33 @@ class Figures:
 
         Raises the database's errors.
         """
-        self._told = {key: value for key, value in self._told.items() if key[0] not in anew}
+        before = self._told
+        self._told = {key: value for key, value in before.items() if key[0] not in anew}
+        try:
+            return self._changes(listeners)
+        except BaseException:
+            self._told = before  # nobody was told
+            raise
+
+    def _changes(self, listeners: Collection[Listener]) -> list[Change]:
         roles = {listener.user_id: listener.role for listener in listeners}
         if not roles:
             return []
-        draws = self._look()
+        branches = {user for user, role in roles.items() if role not in _SEE_ALL}
+        draws = self._look(agents=bool(branches))
         found = self._house(draws, [user for user, role in roles.items() if role in _SEE_ALL])
-        found += self._branches(draws, {user for user, role in roles.items() if role not in _SEE_ALL})
+        found += self._branches(draws, branches)
         return found + self._wallets(list(roles))
 
-    def _look(self) -> list[Stored]:
-        """The draws that are not sealed, with the sums of those that have moved since the last look, and once more
-        those that have been sealed since."""
+    def _look(self, *, agents: bool) -> list[Stored]:
+        """The draws that are not sealed, with the `agents`' sums of those that have moved since the last look, and once
+        more those that have been sealed since."""
         with self._res.sessions() as session:
             draws = stored_draws(session, live=True)
             if gone := set(self._stored) - {draw.draw_id for draw in draws}:
                 names = [self._stored[draw_id].name for draw_id in gone]
                 draws += stored_draws(session, names=names)
-            moved = [draw.draw_id for draw in draws if self._stored.get(draw.draw_id) != draw]
+            moved = [draw.draw_id for draw in draws if agents and self._stored.get(draw.draw_id) != draw]
             if moved:
                 for draw_id in moved:
                     self._sold[draw_id] = {}
@@ -74,7 +83,9 @@ class Figures:
                 above = select(User.id, User.ancestors).where(User.role == Role.AGENT)
                 self._above = dict(session.execute(above).tuples().all())
                 self._above_at = time.monotonic()
-        self._stored = {draw.draw_id: draw for draw in draws if draw.status in LIVE}
+        if not agents:
+            self._sold.clear()
+        self._stored = {draw.draw_id: draw for draw in draws if draw.status in LIVE} if agents else {}
         for draw_id in self._sold.keys() - {draw.draw_id for draw in draws}:
             del self._sold[draw_id]
         return draws
@@ -87,10 +98,12 @@ class Figures:
             counts = self._res.gate.counts([draw.name for draw in live]) if live else []
         except IntakeUnavailable:
             counts = [None] * len(live)
+        # Without the gate nothing is told of a draw that sells: what is stored is less than was told before.
         at_gate = {draw.name: Sold(*found[:4]) for draw, found in zip(live, counts, strict=True) if found is not None}
         return [
             change
             for draw in draws
+            if draw.status not in LIVE or draw.name in at_gate
             for user in users
             for change in self._sales(user, draw.name, at_gate.get(draw.name, draw.sold))
         ]

@@ -7,6 +7,7 @@ has the missing ones read from the database.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +46,9 @@ class Teller:
         self._here: dict[str, Listener] = {}  # by session id
         self._anew: set[int] = set()  # who came or went since the last look
         self._strangers: dict[str, float] = {}
-        self._told = 0
+        self._told = 0  # up to here all events were told
+        self._begun = 0  # and up to here that was begun
+        self._connecting: set[str] = set()  # connections that are being looked at
         self._telling = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         server.on("connect", self._connect)
@@ -56,9 +59,11 @@ class Teller:
         while not await self._try(self._begin()):
             await asyncio.sleep(LOOK_S)
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look_on())]
+        for task in self._tasks:
+            task.add_done_callback(_end)
 
     async def _begin(self) -> None:
-        self._told = await asyncio.to_thread(sent, self._res)
+        self._told = self._begun = await asyncio.to_thread(sent, self._res)
 
     @property
     def clients(self) -> int:
@@ -68,6 +73,18 @@ class Teller:
     # ── clients ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _connect(self, sid: str, _: Any, auth: Any = None) -> None:
+        connection = self._server.manager.eio_sid_from_sid(sid, "/")
+        self._connecting.add(connection)
+        try:
+            await self._let_in(sid, auth)
+        finally:
+            self._connecting.discard(connection)
+        socket = self._server.eio.sockets.get(connection)
+        if socket is None or socket.closed:  # it went meanwhile, and nobody will tell us
+            self._here.pop(sid, None)
+            raise socketio.exceptions.ConnectionRefusedError("gone")
+
+    async def _let_in(self, sid: str, auth: Any) -> None:
         try:
             asked = await asyncio.to_thread(read_connect, self._res, self._ring, auth)
         except Problem as problem:
@@ -82,8 +99,8 @@ class Teller:
         self._here[sid] = listener
         for room in listener.rooms:
             await self._server.enter_room(sid, room)
-        # Read after he stands in his rooms: what has been told by then he may have missed, all else he hears.
-        upto = self._told
+        # Read after he stands in his rooms: whatever was begun by then he may have missed, all else he hears.
+        upto = self._begun
         self._anew.add(listener.user_id)
         self._server.start_background_task(self._catch_up, sid, asked, upto)
 
@@ -125,17 +142,23 @@ class Teller:
     async def _fill(self) -> None:
         """Tells what was sent and not heard."""
         async with self._telling:
-            await self._tell(await asyncio.to_thread(sent_since, self._res, self._told))
+            events, last = await asyncio.to_thread(sent_since, self._res, self._told)
+            if last < self._told:
+                # The database came back with less, and numbers are given again: whoever knows the old ones comes anew.
+                _log.warning("live_numbers_went_back", known=self._told, now=last)
+                self._told = self._begun = last
+                await self._send_all_away()
+            await self._tell(events)
 
     async def _tell(self, events: Sequence[Told]) -> None:
         if events and events[0].seq > self._told + 1:
             # This process fell behind what is kept: its clients come back, and learn that they missed something.
             _log.warning("live_events_lost", after=self._told, before=events[0].seq)
-            for sid in list(self._here):
-                await self._server.disconnect(sid)
+            await self._send_all_away()
         for event in events:
             if event.seq <= self._told:
                 continue
+            self._begun = event.seq
             await self._server.emit(event.name, event.body, room=event.rooms)
             self._told = event.seq
             note_told(event.name)
@@ -148,8 +171,7 @@ class Teller:
             await self._try(self._tell_figures())
             if looks % STANDING_EVERY == 0:
                 await self._try(self._send_away())
-            await self._drop()
-            set_live_clients(self._res.settings.live_port, self.clients)
+            await self._try(self._drop())
             looks += 1
             await asyncio.sleep(max(0.0, LOOK_S - (time.monotonic() - began)))
 
@@ -177,9 +199,17 @@ class Teller:
                 await self._server.emit("ended", {"code": leaving[listener]}, to=sid)
                 await self._server.disconnect(sid)
 
+    async def _send_all_away(self) -> None:
+        for sid in list(self._here):
+            await self._server.disconnect(sid)
+
     async def _drop(self) -> None:
         """Those who do not read, and those who never said who they are."""
-        known = {self._server.manager.eio_sid_from_sid(sid, "/") for sid in self._here}
+        for sid in [sid for sid in self._here if not self._server.manager.is_connected(sid, "/")]:
+            if self._server.manager.eio_sid_from_sid(sid, "/") is None:
+                del self._here[sid]
+        set_live_clients(self._res.settings.live_port, self.clients)
+        known = {self._server.manager.eio_sid_from_sid(sid, "/") for sid in self._here} | self._connecting
         sockets = dict(self._server.eio.sockets)
         now = time.monotonic()
         self._strangers = {eio: self._strangers.get(eio, now) for eio in sockets if eio not in known}
@@ -196,3 +226,10 @@ class Teller:
             _log.warning("live_round_failed", error=repr(error).splitlines()[0])
             return False
         return True
+
+
+def _end(task: asyncio.Task[None]) -> None:
+    """A process that tells nothing any more must not look alive; the server starts another one."""
+    if not task.cancelled():
+        _log.error("live_ended", error=repr(task.exception()))
+        os._exit(1)

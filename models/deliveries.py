@@ -73,7 +73,6 @@ _NEXT = text(
     new AS (
         SELECT 1 AS turn, id, rung_at FROM notification_deliveries
         WHERE channel = :channel AND delivered_at IS NULL AND rung_at IS NULL
-          AND made_at > now() - make_interval(secs => :keep)
         ORDER BY id LIMIT 1),
     dead AS (
         SELECT 2 AS turn, id, rung_at FROM rung
@@ -97,8 +96,8 @@ def next_delivery(
 ) -> int | None:
     """The delivery of a channel to be made next, marked as rung for; None: there is none, or another is under way.
 
-    Not older than `keep_s`; one that was rung for before only after `pause_s`, and unless the channel `works` only if
-    none of it failed within `pause_s`.
+    One that was rung for before is tried again only while it is younger than `keep_s`, after `pause_s`, and unless the
+    channel `works` only if none of it failed within `pause_s`.
     """
     values = {"channel": channel, "keep": keep_s, "pause": pause_s, "under_way": under_way_s, "works": works}
     found: int | None = session.scalar(_NEXT, values | {"task": DELIVER})

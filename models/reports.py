@@ -114,19 +114,20 @@ def stamp_of_claims(session: Session, draw_id: int) -> list[int]:
         text(
             """
             SELECT count(*), CAST(coalesce(sum(p.paid), 0) AS bigint), CAST(coalesce(sum(p.expired), 0) AS bigint),
-                   count(p.held_at), count(c.id), coalesce(max(c.id), 0),
+                   count(p.held_at),
+                   coalesce(sum(p.serial) FILTER (WHERE p.held_at IS NOT NULL), 0), count(c.id), coalesce(max(c.id), 0),
                    count(c.id) FILTER (WHERE c.status = 'pending')
             FROM payouts p LEFT JOIN claims c ON c.number = p.number WHERE p.draw_id = :draw
             """
         ),
         {"draw": draw_id},
     ).one()
-    return list(row)
+    return [int(figure) for figure in row]
 
 
 def stamp_of_tree(session: Session) -> int:
     """A number that is raised whenever somebody is hired or moved."""
-    return session.scalar(text("SELECT coalesce(max(id), 0) FROM commission_rates")) or 0
+    return session.scalar(text("SELECT coalesce(max(id), 0) + count(*) FROM commission_rates")) or 0
 
 
 def reports_page(session: Session, owner_id: int, limit: int, before: int | None) -> Sequence[Report]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from intake.records import BadRecord, Position, TicketRecord, VoidRecord, decode
@@ -64,7 +65,9 @@ def _rows(sources: Sources, scope: Scope, draw_id: int | None) -> Iterator[tuple
             record = records[letter.id]
             if everyone or letter.kind != RECORD or (record is not None and record.agent_id in seen):
                 error = letter.error if everyone or letter.kind == RECORD else None
-                yield _row(letter, draw, record, error, letter.ended_by if letter.ended_by in seen else None)
+                by = letter.ended_by if letter.ended_by in seen else None
+                reason = letter.end_reason if everyone or letter.kind == RECORD else None
+                yield _row(letter, draw, record, error, (by, letter.ended_at, reason))
 
 
 def _record(letter: DeadLetter) -> TicketRecord | VoidRecord | None:
@@ -79,7 +82,11 @@ def _record(letter: DeadLetter) -> TicketRecord | VoidRecord | None:
 
 
 def _row(
-    letter: DeadLetter, draw: str | None, record: TicketRecord | VoidRecord | None, error: str | None, by: int | None
+    letter: DeadLetter,
+    draw: str | None,
+    record: TicketRecord | VoidRecord | None,
+    error: str | None,
+    end: tuple[int | None, datetime | None, str | None],
 ) -> tuple[Any, ...]:
     place = Position(*letter.record()[0]) if letter.kind == RECORD else None
     about_ticket: tuple[Any, ...] = (None, None, None, None)
@@ -92,5 +99,5 @@ def _row(
         *(letter.id, letter.kind, letter.status, letter.queue, letter.task, draw, str(place) if place else None),
         *about_ticket,
         *(error, letter.sqlstate, letter.attempts, letter.first_at, letter.last_at),
-        *(by, letter.ended_at, letter.end_reason),
+        *end,
     )

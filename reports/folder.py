@@ -69,19 +69,22 @@ class ReportFolder:
         return written
 
     def open(self, name: str, written: Written) -> BinaryIO:
-        """The file, at its beginning, after it was read once and found to be what was written. Raises Damaged."""
+        """The file, at its beginning, after it was read once and found to be what was written.
+
+        Raises Damaged; OSError where that cannot be said: a folder that is not there (mounted), too many open files.
+        """
         try:
             file = (self._path / name).open("rb")
-        except OSError as error:
+        except FileNotFoundError as error:
+            if not self._path.is_dir():
+                raise
             raise Damaged(str(error)) from error
         try:
             if os.fstat(file.fileno()).st_size != written.size_bytes or _digest(file) != written.sha256:
                 raise Damaged("it has been changed")
             file.seek(0)
-        except BaseException as error:
+        except BaseException:
             file.close()
-            if isinstance(error, OSError):
-                raise Damaged(str(error)) from error
             raise
         return file
 

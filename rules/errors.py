@@ -362,6 +362,12 @@ class ReportExpired(Problem):
 # Parts that are away
 
 
+class ReportUnavailable(Problem):
+    """The folder of the reports cannot be read right now; try again."""
+
+    code = "report_unavailable"
+
+
 class IntakeUnavailable(Problem):
     """The gate cannot answer right now; send the same request again, a sale with the same id."""
 

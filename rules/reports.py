@@ -26,8 +26,9 @@ PERIOD_MAX = timedelta(days=366)
 # Of so many seconds ago, figures that change are new enough for whoever asks for the same again.
 FRESH_S = 60
 
-# Kinds whose figures of a settled draw change only with what is paid on it, or with another result.
-LASTING = frozenset({"draw_sales", "statement", "hierarchy", "winners", "unclaimed"})
+# Kinds whose figures of a settled draw change only with what is paid on it, or with another result. Not those that
+# say what can still be claimed: that changes by the day.
+LASTING = frozenset({"draw_sales", "statement", "hierarchy"})
 
 _NO_FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 

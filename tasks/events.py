@@ -9,17 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import structlog
 from celery import Task, shared_task
 
 from actions.live_events import told
 from actions.resources import Resources
 from models.events import events_between, lock_numbers, mark_sent, number_events
+from rules.errors import IntakeUnavailable
 
 BATCH = 200
 
+_log = structlog.get_logger()
+
 
 def send_events(res: Resources) -> int:
-    """Sends all events that wait; how many. 0 also where another worker is at it. Raises IntakeUnavailable."""
+    """Sends all events that wait; how many. 0 also where another worker is at it."""
     sent = 0
     while True:
         with res.sessions.begin() as session:
@@ -34,7 +38,10 @@ def send_events(res: Resources) -> int:
             events = events_between(session, numbers.sent, numbers.given)
             if not events:
                 return sent
-            res.live.publish([msgspec.json.encode(told(event)) for event in events])
+            try:
+                res.live.publish([msgspec.json.encode(told(event)) for event in events])
+            except IntakeUnavailable:
+                _log.warning("live_queue_away", events=len(events))  # whoever tells them looks here every second
             mark_sent(session, numbers.given)
         sent += len(events)
 

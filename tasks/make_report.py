@@ -7,6 +7,7 @@ the row in another's hands, and takes its file away again.
 
 from __future__ import annotations
 
+import time
 import uuid
 from datetime import timedelta
 from functools import partial
@@ -23,7 +24,7 @@ from intake.gate_errors import Unreconciled
 from models.draws import Draw
 from models.people import User, subtree_user
 from models.reports import MadeFile, Report, give_back, lock_making, note_failed, note_progress, note_ready, take
-from models.session import snapshot
+from models.session import STATEMENT_S, snapshot
 from reports import formats
 from reports.document import Document
 from reports.folder import ReportFolder, new_name
@@ -39,6 +40,7 @@ TRIES_MAX = 12
 
 # The code of a report that failed for a mistake of ours, as the API calls it.
 INTERNAL_ERROR = "internal_error"
+_TOO_LONG = "It takes too long to make; ask for a shorter period."
 _OURS = "Something went wrong on our side; it is looked at."
 
 _log = structlog.get_logger()
@@ -65,16 +67,21 @@ def make_report(res: Resources, report_id: str) -> bool:
         if report.tries > TRIES_MAX:
             _fail(res, report, INTERNAL_ERROR, _OURS)
             raise NeverFinished(report_id)
+        began = time.monotonic()
         try:
             _make(res, session, report)
         except SoftTimeLimitExceeded:
-            _fail(res, report, ReportTooLarge.code, "It takes too long to make; ask for a shorter period.")
+            _fail(res, report, ReportTooLarge.code, _TOO_LONG)
         except Problem as problem:
             if kind_of(problem) == AWAY:
                 _give_back(res, report)
                 raise
             _fail(res, report, problem.code, problem.detail)
         except Exception as error:
+            if kind_of(error) == AWAY and time.monotonic() - began >= STATEMENT_S:
+                # A statement that was given up looks like a server that does not answer, and would be given up again.
+                _fail(res, report, ReportTooLarge.code, _TOO_LONG)
+                return True
             if kind_of(error) == PERMANENT:
                 _fail(res, report, INTERNAL_ERROR, _OURS)
             raise

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from reports.document import Document, Fact, Kind
 from reports.formats.pdf_page import HALF_GAP, LINE, MONO, SIZE, Paper
 from reports.formats.pdf_table import Grid, ReadTable, choose_layout, read_table
-from reports.formats.rows import Made, shown, shown_alone
+from reports.formats.rows import Made, one_line, shown, shown_alone
 from rules.errors import ReportTooLarge
 
 # More is for machines: 5,000 rows are some hundred pages.
@@ -97,12 +97,12 @@ def _pairs(paper: Paper, facts: Sequence[Fact], label: float) -> Iterator[list[F
 
 
 def _fits(paper: Paper, fact: Fact, label: float) -> bool:
-    text = shown_alone(fact.kind, fact.value)
+    text = one_line(shown_alone(fact.kind, fact.value))
     return not _HASH.match(text) and "\n" not in text and paper.width(text, SIZE) <= paper.half - label
 
 
 def _fact(paper: Paper, fact: Fact, left: float, label: float, width: float) -> None:
-    text = shown_alone(fact.kind, fact.value)
+    text = one_line(shown_alone(fact.kind, fact.value))
     paper.set_x(left)
     paper.put(label, paper.cut(fact.title, label, LABEL_SIZE), size=LABEL_SIZE, grey=True)
     if _HASH.match(text):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from reports.document import Column, Kind, Table
 from reports.formats.pdf_page import SIZE, Paper
-from reports.formats.rows import checked, shown, shown_alone, totals_of
+from reports.formats.rows import checked, one_line, shown, shown_alone, totals_of
 from rules.errors import ReportTooLarge
 
 TOTAL = "Total"
@@ -59,8 +59,8 @@ def read_table(table: Table, rows_max: int) -> ReadTable:
 
 
 def _cell(kind: Kind, value: object) -> str:
-    text = shown(kind, value)
-    return text if len(text) <= CELL_CHARACTERS_MAX else f"{text[:CELL_CHARACTERS_MAX].replace(chr(10), ' ')}…"
+    text = one_line(shown(kind, value))
+    return text if len(text) <= CELL_CHARACTERS_MAX else f"{text[:CELL_CHARACTERS_MAX]}…"
 
 
 def _total(kind: Kind, total: object) -> str:

@@ -107,6 +107,11 @@ def shown(kind: Kind, value: Any) -> str:
     return _iso(value) if kind is Kind.DATE else str(value)
 
 
+def one_line(text: str) -> str:
+    """The text with a blank for every line break and tab: one with a hundred lines would take a page a cell."""
+    return "".join(" " if sign in "\r\n\t\v\f" else sign for sign in text)
+
+
 def shown_alone(kind: Kind, value: Any) -> str:
     """A value for people that has no column of its like around it: money with its sign."""
     text = shown(kind, value)

@@ -110,6 +110,9 @@ def _number(kind: Kind, value: int) -> float:
 
 
 def _fitting(text: str) -> str:
+    # Such a text the library takes for its own markup and writes as it is: cells could be forged with it.
+    if text.startswith("<r>"):
+        text = f" {text}"
     if len(text) <= CELL_CHARACTERS_MAX:
         return text
     note = f" … ({len(text):,} characters; all of them in CSV and JSON)"
@@ -188,7 +191,7 @@ class _Sheet:
             if total is None:
                 self._sheet.write_blank(number, place, None, style)
             elif kind not in SUMMED or isinstance(total, str):
-                self._sheet.write_string(number, place, str(total), self._styles.total[Kind.TEXT])
+                self._sheet.write_string(number, place, _fitting(str(total)), self._styles.total[Kind.TEXT])
             elif number == 1:  # no rows to add up
                 self._sheet.write_number(number, place, _number(kind, total), style)
             else:

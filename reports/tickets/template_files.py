@@ -26,8 +26,32 @@ NAME = re.compile(r"\A[a-z0-9][a-z0-9_-]{0,31}\Z")
 _FILE = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 # A page with a logo in it; a ticket is a few kilobytes.
 CHARACTERS_MAX = 1_000_000
+RANGE_MAX = 100
 
 _Stamp = tuple[Path, int, int, int]
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Nothing that a slip of the pen makes endless or huge. Whoever writes loops in loops on purpose still can."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.globals["range"] = _short_range
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Raises BadTemplate for a power, and for anything but numbers times numbers."""
+        if operator == "**" or not (isinstance(left, int | float) and isinstance(right, int | float)):
+            raise BadTemplate(f"{operator} is for numbers, and not for powers")
+        return super().call_binop(context, operator, left, right)
+
+
+def _short_range(*ends: int) -> range:
+    found = range(*ends)
+    if len(found) > RANGE_MAX:
+        raise BadTemplate(f"a range of more than {RANGE_MAX}")
+    return found
 
 
 class TemplateFiles:
@@ -35,7 +59,7 @@ class TemplateFiles:
 
     def __init__(self, own: Path | None) -> None:
         self._loader = _Loader([folder for folder in (own, SHIPPED) if folder is not None])
-        self._environment: Environment = ImmutableSandboxedEnvironment(
+        self._environment: Environment = _Sandbox(
             loader=self._loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
 

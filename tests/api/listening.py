@@ -36,7 +36,6 @@ class Process:
             "REDIS_URL": settings.redis_url,
             "VAR": str(settings.var_dir),
             "LIVE_PORT": str(self.port),
-            "PROMETHEUS_MULTIPROC_DIR": "",
         }
         self.log = settings.var_dir / f"live-{self.port}.log"
         with self.log.open("wb") as log:

@@ -15,6 +15,7 @@ from api.served import served
 from api.tokens import Made
 from intake.live_queue import LiveQueue
 from models.events import KEPT, note_event
+from rules.errors import IntakeUnavailable
 from rules.rights import Role
 from rules.rooms import EVERYBODY, of_role, of_user, under, who_reach
 from runtime.settings import Settings
@@ -152,6 +153,37 @@ def test_a_sender_that_dies_before_its_note_sends_the_same_again_and_nobody_hear
     wait(lambda: len(ear.of("test")) >= 5)
     assert len(numbers(ear)) == 5
     assert numbers(ear) == sorted(numbers(ear))
+
+
+def test_without_the_queue_everything_is_told_a_little_later(
+    res: Resources, people: People, listen: Callable[..., Ear], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ear = listen(people.agent)
+
+    def away(*_: Any) -> None:
+        raise IntakeUnavailable(retry_after=1)
+
+    monkeypatch.setattr(LiveQueue, "publish", away)
+    note(res, 3)
+    wait(lambda: len(ear.of("test")) == 3)
+    assert numbers(ear) == sorted(numbers(ear))
+
+
+def test_numbers_that_are_given_again_send_everybody_away_to_begin_anew(
+    res: Resources, people: People, listen: Callable[..., Ear]
+) -> None:
+    ear = listen(people.agent)
+    note(res, 5)
+    wait(lambda: len(ear.of("test")) == 5)
+    with res.sessions.begin() as session:  # as a database that was restored to a moment ago
+        session.execute(text("DELETE FROM events"))
+        session.execute(text("UPDATE event_numbers SET given = 1, sent = 1"))
+    wait(lambda: not ear.connected, "it stayed")
+    back = listen(people.agent, since=numbers(ear)[-1])
+    assert back.of("caught_up")[0]["complete"] is False
+    note(res, 1)
+    wait(lambda: back.of("test"))
+    assert numbers(back) == [2]
 
 
 def test_two_senders_give_every_event_one_number(res: Resources, people: People) -> None:

@@ -104,9 +104,14 @@ def test_queues_and_tasks_have_names_that_people_can_read(flower: Flower) -> Non
         name.partition("@")[0]: {queue["name"] for queue in worker["active_queues"]}
         for name, worker in flower.data("/api/workers").items()
     }
-    assert queues == {"persist": {"persist"}, "settle": {"settle"}, "reports": {"reports"}, "default": {"default"}}
+    assert queues == {
+        "persist": {"persist"},
+        "settle": {"settle"},
+        "reports": {"reports", "notify"},
+        "default": {"default"},
+    }
     lengths = {queue["name"] for queue in flower.data("/api/queues/length")["active_queues"]}
-    assert lengths == {"persist", "settle", "reports", "default"}
+    assert lengths == {"persist", "settle", "reports", "notify", "default"}
     page = flower.ask("GET", "/broker")[1]
     assert all(f">{queue}<" in page for queue in lengths)
 

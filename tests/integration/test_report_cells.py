@@ -122,3 +122,21 @@ def test_csv_and_pdf_say_the_same(world: World) -> None:
         assert cells[1] in words
         assert f"{cells[8]:,.2f}" in words
     pages.close()
+
+
+MARKUP = '<r><t>x</t></r></is></c><c r="Z9"><f>1+1</f></c><c r="AA9" t="inlineStr"><is><r><t>y</t></r>'
+
+
+def test_a_name_forges_no_cell_and_breaks_no_page(world: World) -> None:
+    world.owner(f"UPDATE users SET full_name = '{MARKUP}' WHERE id = {world.ana}")
+    lines = "\n".join("x" * 99)
+    world.owner(f"UPDATE users SET full_name = E'{lines}' WHERE id = {world.bea}".replace("\n", "\\n"))
+    content = file_of(world, world.superadmin, "draw_sales", "xlsx", world.settled)
+    book = openpyxl.load_workbook(io.BytesIO(content))
+    assert {cell.data_type for row in book["By agent"].iter_rows(max_row=6) for cell in row} <= {"s", "n"}
+    names = {row[0]: row[2] for row in book["By agent"].iter_rows(min_row=2, max_row=6, values_only=True)}
+    assert names[world.ana].strip() == MARKUP
+    pages = pypdfium2.PdfDocument(file_of(world, world.superadmin, "draw_sales", "pdf", world.settled))
+    count = len(pages)
+    pages.close()
+    assert count <= 3
