@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.orm import Session
 
 from actions.resources import Resources
-from models.events import KEPT, Event, events_between, last_sent
+from models.events import KEPT, Event, event_numbers, events_between
 from rules.texts import rfc3339
 
 
@@ -33,21 +33,21 @@ def missed(res: Resources, since: int, upto: int, rooms: Sequence[str]) -> tuple
     KEPT events are kept."""
     with res.sessions() as session:
         events = _between(session, since, upto, rooms)
-        last = last_sent(session)  # read after the events: what goes meanwhile counts as gone
-    return events, last - KEPT <= since <= last
+        numbers = event_numbers(session)  # read after the events: what goes meanwhile counts as gone
+    return events, numbers.sent - KEPT <= since <= numbers.given
 
 
-def sent_since(res: Resources, seq: int) -> tuple[list[Told], int]:
-    """Every event after that number which is known to have been sent, and the number of the last that is."""
+def sent_since(res: Resources, seq: int) -> list[Told] | None:
+    """Every event after that number which is known to have been sent; None: no event has that number (any more)."""
     with res.sessions() as session:
-        last = last_sent(session)
-        return _between(session, seq, last), last
+        numbers = event_numbers(session)
+        return None if numbers.given < seq else _between(session, seq, numbers.sent)
 
 
 def sent(res: Resources) -> int:
     """The number of the last event that is known to have been sent."""
     with res.sessions() as session:
-        return last_sent(session)
+        return event_numbers(session).sent
 
 
 def _between(session: Session, after: int, upto: int, rooms: Sequence[str] | None = None) -> list[Told]:

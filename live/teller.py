@@ -112,7 +112,7 @@ class Teller:
         """What he missed, then `caught_up`: until that he keeps the `since` that he came with."""
         events: Sequence[Told] = ()
         whole = True
-        if asked.since is not None and asked.since < upto:
+        if asked.since is not None:
             try:
                 events, whole = await asyncio.to_thread(missed, self._res, asked.since, upto, asked.listener.rooms)
             except SQLAlchemyError:
@@ -142,13 +142,14 @@ class Teller:
     async def _fill(self) -> None:
         """Tells what was sent and not heard."""
         async with self._telling:
-            events, last = await asyncio.to_thread(sent_since, self._res, self._told)
-            if last < self._told:
-                # The database came back with less, and numbers are given again: whoever knows the old ones comes anew.
-                _log.warning("live_numbers_went_back", known=self._told, now=last)
-                self._told = self._begun = last
-                await self._send_all_away()
-            await self._tell(events)
+            events = await asyncio.to_thread(sent_since, self._res, self._told)
+            if events is not None:
+                await self._tell(events)
+                return
+            # The database came back with less, and numbers are given again: whoever knows the old ones comes anew.
+            _log.warning("live_numbers_went_back", known=self._told)
+            await self._begin()
+            await self._send_all_away()
 
     async def _tell(self, events: Sequence[Told]) -> None:
         if events and events[0].seq > self._told + 1:

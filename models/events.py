@@ -85,6 +85,6 @@ def mark_sent(session: Session, upto: int) -> None:
     session.execute(delete(Event).where(Event.seq <= upto - KEPT))
 
 
-def last_sent(session: Session) -> int:
-    """Up to here all events are known to have been sent."""
-    return session.scalars(select(EventNumbers.sent)).one()
+def event_numbers(session: Session) -> EventNumbers:
+    """As they are now. What is being sent has a number up to `given`, and may have been heard."""
+    return session.scalars(select(EventNumbers)).one()
